@@ -1,0 +1,592 @@
+//! Batch normalization.
+
+mod fold;
+
+use crate::backend::dispatch;
+use crate::error::{check_eps, check_len, check_optional};
+use crate::kernel::apply::{Affine, Tensor};
+use crate::kernel::backward::{self, Channel, Mode, Pass};
+use crate::kernel::finish::{Constants, at_most_max, narrow};
+use crate::kernel::moments::Stats;
+use crate::kernel::per_channel;
+use crate::{Backend, Error, Layout, Moments};
+
+/// How much a batch counts in the running statistics: r ← (1 − a)·r + a·new.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Momentum {
+    /// A fixed factor a, from 0 to 1. PyTorch's and this crate's default is 0.1. (ONNX and
+    /// TensorFlow count the old value instead: their momentum is 1 − a.)
+    Exponential(f64),
+    /// The plain average of all batches: a = 1 / `batches`. PyTorch's `momentum=None`.
+    Cumulative {
+        /// The number of batches, this one included.
+        batches: u64,
+    },
+}
+
+impl Default for Momentum {
+    fn default() -> Self {
+        Self::Exponential(0.1)
+    }
+}
+
+impl Momentum {
+    /// The factor a of the new value.
+    #[expect(clippy::cast_precision_loss, reason = "the rounding of a huge count does not matter")]
+    fn factor(self) -> Result<f32, Error> {
+        match self {
+            Self::Exponential(factor) if (0.0..=1.0).contains(&factor) => Ok(narrow(factor)),
+            Self::Exponential(found) => Err(Error::Momentum { found }),
+            Self::Cumulative { batches: 0 } => Err(Error::Batches),
+            Self::Cumulative { batches } => Ok(narrow(1.0 / batches as f64)),
+        }
+    }
+}
+
+/// Which variance goes into the running variance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RunningVariance {
+    /// M2 / (n − 1), as in PyTorch.
+    #[default]
+    Unbiased,
+    /// M2 / n, as in ONNX and TensorFlow.
+    Biased,
+}
+
+/// Running statistics, C values each, updated by a training pass.
+#[derive(Debug)]
+pub struct Running<'a> {
+    /// The running mean.
+    pub mean: &'a mut [f32],
+    /// The running variance.
+    pub var: &'a mut [f32],
+}
+
+/// Where a forward pass puts the statistics that backward needs: one value a reduction.
+#[derive(Debug)]
+pub struct Saved<'a> {
+    /// The mean.
+    pub mean: &'a mut [f32],
+    /// 1 / sqrt(var + eps).
+    pub rstd: &'a mut [f32],
+}
+
+impl Saved<'_> {
+    pub(crate) fn check(&self, len: usize) -> Result<(), Error> {
+        check_len("saved_mean", len, self.mean.len())?;
+        check_len("saved_rstd", len, self.rstd.len())
+    }
+
+    pub(crate) fn write(&mut self, index: usize, mean: f32, rstd: f32) {
+        set(self.mean, index, mean);
+        set(self.rstd, index, rstd);
+    }
+}
+
+/// Where a backward pass puts its results. What is `None` is not written.
+#[derive(Debug, Default)]
+pub struct Gradients<'a> {
+    /// Gradient of the input: the layout's length.
+    pub x: Option<&'a mut [f32]>,
+    /// Gradient of γ: C values.
+    pub gamma: Option<&'a mut [f32]>,
+    /// Gradient of β: C values.
+    pub beta: Option<&'a mut [f32]>,
+}
+
+/// Batch normalization: every channel to mean 0 and variance 1 over batch and spatial positions.
+///
+/// ```text
+/// y = (x − mean) / sqrt(var + eps) · γ + β
+/// ```
+///
+/// | call | statistics |
+/// |---|---|
+/// | [`train`](Self::train) | of the batch; they are saved for [`backward`](Self::backward) and update running ones |
+/// | [`infer`](Self::infer) | given: running mean and variance |
+/// | [`infer_population`](Self::infer_population) | given: moments of a whole data set, gathered by [`collect`](Self::collect) |
+/// | [`fold`](Self::fold) | given; puts the normalization into the weights of the layer before |
+///
+/// For dense data the statistics are vectors, one mean and variance a feature; for images they are
+/// one mean and variance a channel, over all positions.
+///
+/// Use it between a linear or convolutional layer and its activation, with batches of some size (a
+/// dozen or more). The bias of the layer before is then superfluous.
+///
+/// # Shapes
+///
+/// `x`, `y`, `dy`, `dx`: the layout, with n = batch × spatial values a channel. `gamma`, `beta` and
+/// all statistics: C values; `gamma` and `beta` may be `None` (1 and 0).
+///
+/// # Numerics
+///
+/// Same bits on every target: docs/NUMERICS.md. Within 4 ulp of max(|y|, |γ| + |β|) on ordinary data,
+/// within 8 for mean/deviation up to 1e6 and magnitudes from 1e-20 to 1e38. The variance is the
+/// biased one; eps stands inside the root. Zero variance with eps = 0 gives β. A channel with a NaN
+/// or an infinity becomes NaN; others are not touched by it. One value a channel (n = 1) is
+/// allowed: the output is β, the running mean is updated and the running variance stays.
+///
+/// # Complexity
+///
+/// Training reads x once from memory where a channel fits the cache, otherwise twice, and writes y
+/// once. Backward reads x and dy twice and writes dx. Channels last with more than 64 rows takes up
+/// to 2 KiB of stack for partial results, above 16,320 rows up to 16 KiB.
+///
+/// # Examples
+///
+/// ```
+/// use evenkeel::{BatchNorm, Layout, Running, Saved};
+/// // Two samples, one channel, two positions.
+/// let layout = Layout::channels_first(2, 1, 2)?;
+/// let bn = BatchNorm::new(layout).eps(0.0);
+/// let x = [1.0, 2.0, 3.0, 6.0]; // mean 3, variance 3.5
+/// let (mut running_mean, mut running_var) = ([0.0], [1.0]);
+/// let (mut mean, mut rstd, mut y) = ([0.0], [0.0], [0.0; 4]);
+/// bn.train(
+///     &x,
+///     Some(&[2.0]),
+///     Some(&[1.0]),
+///     Some(Running { mean: &mut running_mean, var: &mut running_var }),
+///     Some(Saved { mean: &mut mean, rstd: &mut rstd }),
+///     &mut y,
+/// )?;
+/// assert_eq!((y[2], mean[0], running_mean[0]), (1.0, 3.0, 0.3));
+/// # Ok::<(), evenkeel::Error>(())
+/// ```
+///
+/// # References
+///
+/// S. Ioffe, C. Szegedy, "Batch normalization: accelerating deep network training by reducing
+/// internal covariate shift", ICML 2015, algorithm 1. PyTorch's `torch.nn.functional.batch_norm`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNorm {
+    layout: Layout,
+    eps: f64,
+    momentum: Momentum,
+    running_variance: RunningVariance,
+    backend: Backend,
+}
+
+impl BatchNorm {
+    /// Batch normalization of tensors with this layout; eps = 1e-5, momentum 0.1.
+    #[must_use]
+    pub fn new(layout: Layout) -> Self {
+        Self {
+            layout,
+            eps: 1e-5,
+            momentum: Momentum::Exponential(0.1),
+            running_variance: RunningVariance::Unbiased,
+            backend: Backend::detect(),
+        }
+    }
+
+    /// Sets what is added to the variance.
+    #[must_use]
+    pub const fn eps(self, eps: f64) -> Self {
+        Self { eps, ..self }
+    }
+
+    /// Sets how running statistics are averaged.
+    #[must_use]
+    pub const fn momentum(self, momentum: Momentum) -> Self {
+        Self { momentum, ..self }
+    }
+
+    /// Sets which variance goes into the running variance.
+    #[must_use]
+    pub const fn running_variance(self, running_variance: RunningVariance) -> Self {
+        Self { running_variance, ..self }
+    }
+
+    /// Chooses the instruction set.
+    #[must_use]
+    pub const fn backend(self, backend: Backend) -> Self {
+        Self { backend, ..self }
+    }
+
+    /// Normalizes with the statistics of the batch: training.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Epsilon`]; [`Error::Momentum`] and [`Error::Batches`] where running statistics are
+    /// given; [`Error::Length`] for the first slice whose length is not that of "Shapes" above.
+    pub fn train(
+        &self,
+        x: &[f32],
+        gamma: Option<&[f32]>,
+        beta: Option<&[f32]>,
+        running: Option<Running<'_>>,
+        saved: Option<Saved<'_>>,
+        y: &mut [f32],
+    ) -> Result<(), Error> {
+        let factor = self.check_training(running.as_ref())?;
+        check_len("x", self.layout.len(), x.len())?;
+        self.check_affine(gamma, beta)?;
+        self.check_statistics(running.as_ref(), saved.as_ref())?;
+        check_len("y", self.layout.len(), y.len())?;
+        self.run_training(Tensor::Apart(x, y), Affine { gamma, beta }, factor, running, saved);
+        Ok(())
+    }
+
+    /// [`train`](Self::train) in place. Backward needs the input: keep a copy if you train with it.
+    ///
+    /// # Errors
+    ///
+    /// As [`train`](Self::train).
+    pub fn train_in_place(
+        &self,
+        gamma: Option<&[f32]>,
+        beta: Option<&[f32]>,
+        running: Option<Running<'_>>,
+        saved: Option<Saved<'_>>,
+        x: &mut [f32],
+    ) -> Result<(), Error> {
+        let factor = self.check_training(running.as_ref())?;
+        self.check_affine(gamma, beta)?;
+        self.check_statistics(running.as_ref(), saved.as_ref())?;
+        check_len("x", self.layout.len(), x.len())?;
+        self.run_training(Tensor::InPlace(x), Affine { gamma, beta }, factor, running, saved);
+        Ok(())
+    }
+
+    /// Normalizes with given statistics: inference with running mean and variance.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Epsilon`]; [`Error::Length`] for the first slice whose length is wrong.
+    pub fn infer(
+        &self,
+        x: &[f32],
+        gamma: Option<&[f32]>,
+        beta: Option<&[f32]>,
+        mean: &[f32],
+        var: &[f32],
+        y: &mut [f32],
+    ) -> Result<(), Error> {
+        check_eps(self.eps)?;
+        check_len("x", self.layout.len(), x.len())?;
+        self.check_given(gamma, beta, mean, var)?;
+        check_len("y", self.layout.len(), y.len())?;
+        self.run_given(Tensor::Apart(x, y), Affine { gamma, beta }, mean, var);
+        Ok(())
+    }
+
+    /// [`infer`](Self::infer) in place.
+    ///
+    /// # Errors
+    ///
+    /// As [`infer`](Self::infer).
+    pub fn infer_in_place(
+        &self,
+        gamma: Option<&[f32]>,
+        beta: Option<&[f32]>,
+        mean: &[f32],
+        var: &[f32],
+        x: &mut [f32],
+    ) -> Result<(), Error> {
+        check_eps(self.eps)?;
+        self.check_given(gamma, beta, mean, var)?;
+        check_len("x", self.layout.len(), x.len())?;
+        self.run_given(Tensor::InPlace(x), Affine { gamma, beta }, mean, var);
+        Ok(())
+    }
+
+    /// Adds a batch to the moments of each channel: population statistics.
+    ///
+    /// Start from [`Moments::new`] and call it for every batch of the training set, of any size,
+    /// with the network in the state in which it will be used. What results is exact where a
+    /// running average is a guess.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] for `x` or `moments`.
+    pub fn collect(&self, x: &[f32], moments: &mut [Moments]) -> Result<(), Error> {
+        check_len("x", self.layout.len(), x.len())?;
+        check_len("moments", self.layout.channels(), moments.len())?;
+        if self.layout.is_empty() {
+            return Ok(());
+        }
+        let record = |channel: usize, stats: &Stats| {
+            if let Some(moments) = moments.get_mut(channel) {
+                moments.merge(&stats.moments());
+            }
+        };
+        let shape = self.layout.per_channel();
+        dispatch!(self.backend, simd => per_channel::reduce(simd, shape, x, record));
+        Ok(())
+    }
+
+    /// Normalizes with moments of a data set: inference with population statistics.
+    ///
+    /// More accurate than [`infer`](Self::infer) where the mean is large against the deviation,
+    /// since the mean is not rounded to f32. Moments without values count as mean 0, variance 0.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Epsilon`]; [`Error::Length`] for the first slice whose length is wrong.
+    pub fn infer_population(
+        &self,
+        x: &[f32],
+        gamma: Option<&[f32]>,
+        beta: Option<&[f32]>,
+        moments: &[Moments],
+        y: &mut [f32],
+    ) -> Result<(), Error> {
+        check_eps(self.eps)?;
+        check_len("x", self.layout.len(), x.len())?;
+        self.check_affine(gamma, beta)?;
+        check_len("moments", self.layout.channels(), moments.len())?;
+        check_len("y", self.layout.len(), y.len())?;
+        self.run_population(Tensor::Apart(x, y), Affine { gamma, beta }, moments);
+        Ok(())
+    }
+
+    /// [`infer_population`](Self::infer_population) in place.
+    ///
+    /// # Errors
+    ///
+    /// As [`infer_population`](Self::infer_population).
+    pub fn infer_population_in_place(
+        &self,
+        gamma: Option<&[f32]>,
+        beta: Option<&[f32]>,
+        moments: &[Moments],
+        x: &mut [f32],
+    ) -> Result<(), Error> {
+        check_eps(self.eps)?;
+        self.check_affine(gamma, beta)?;
+        check_len("moments", self.layout.channels(), moments.len())?;
+        check_len("x", self.layout.len(), x.len())?;
+        self.run_population(Tensor::InPlace(x), Affine { gamma, beta }, moments);
+        Ok(())
+    }
+
+    /// Gradients of [`train`](Self::train).
+    ///
+    /// ```text
+    /// dβ = Σ dy      dγ = Σ dy·x̂      dx = γ·rstd·(dy − dβ/n − x̂·dγ/n)
+    /// ```
+    ///
+    /// `x` is the input of the forward pass, `saved_mean` and `saved_rstd` are what it saved. That
+    /// the saved mean was rounded costs no accuracy. Gradients are written, not added.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] for the first slice whose length is wrong.
+    pub fn backward(
+        &self,
+        dy: &[f32],
+        x: &[f32],
+        gamma: Option<&[f32]>,
+        saved_mean: &[f32],
+        saved_rstd: &[f32],
+        gradients: Gradients<'_>,
+    ) -> Result<(), Error> {
+        self.check_backward(dy, x, gamma)?;
+        check_len("saved_mean", self.layout.channels(), saved_mean.len())?;
+        check_len("saved_rstd", self.layout.channels(), saved_rstd.len())?;
+        self.check_gradients(&gradients)?;
+        let channel = |index| Channel {
+            mean: get(saved_mean, index),
+            rstd: get(saved_rstd, index),
+            gamma: gamma.map_or(1.0, |gamma| get(gamma, index)),
+        };
+        self.run_backward(Mode::Train, dy, x, channel, gradients);
+        Ok(())
+    }
+
+    /// Gradients of [`infer`](Self::infer), where mean and variance are constants: for fine-tuning
+    /// with frozen statistics.
+    ///
+    /// ```text
+    /// dβ = Σ dy      dγ = Σ dy·x̂      dx = dy·γ·rstd
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Epsilon`]; [`Error::Length`] for the first slice whose length is wrong.
+    pub fn backward_inference(
+        &self,
+        dy: &[f32],
+        x: &[f32],
+        gamma: Option<&[f32]>,
+        mean: &[f32],
+        var: &[f32],
+        gradients: Gradients<'_>,
+    ) -> Result<(), Error> {
+        check_eps(self.eps)?;
+        self.check_backward(dy, x, gamma)?;
+        check_len("mean", self.layout.channels(), mean.len())?;
+        check_len("var", self.layout.channels(), var.len())?;
+        self.check_gradients(&gradients)?;
+        let eps = self.eps;
+        let channel = |index| Channel {
+            mean: get(mean, index),
+            rstd: Constants::given(0.0, get(var, index), eps).rstd(),
+            gamma: gamma.map_or(1.0, |gamma| get(gamma, index)),
+        };
+        self.run_backward(Mode::Inference, dy, x, channel, gradients);
+        Ok(())
+    }
+
+    /// Checks the options of a training pass and gives the factor of the new running statistics.
+    fn check_training(&self, running: Option<&Running<'_>>) -> Result<f32, Error> {
+        check_eps(self.eps)?;
+        if running.is_some() { self.momentum.factor() } else { Ok(0.0) }
+    }
+
+    fn check_affine(&self, gamma: Option<&[f32]>, beta: Option<&[f32]>) -> Result<(), Error> {
+        check_optional("gamma", self.layout.channels(), gamma)?;
+        check_optional("beta", self.layout.channels(), beta)
+    }
+
+    fn check_statistics(
+        &self,
+        running: Option<&Running<'_>>,
+        saved: Option<&Saved<'_>>,
+    ) -> Result<(), Error> {
+        let channels = self.layout.channels();
+        if let Some(running) = running {
+            check_len("running_mean", channels, running.mean.len())?;
+            check_len("running_var", channels, running.var.len())?;
+        }
+        saved.map_or(Ok(()), |saved| saved.check(channels))
+    }
+
+    fn check_given(
+        &self,
+        gamma: Option<&[f32]>,
+        beta: Option<&[f32]>,
+        mean: &[f32],
+        var: &[f32],
+    ) -> Result<(), Error> {
+        self.check_affine(gamma, beta)?;
+        check_len("mean", self.layout.channels(), mean.len())?;
+        check_len("var", self.layout.channels(), var.len())
+    }
+
+    fn check_backward(&self, dy: &[f32], x: &[f32], gamma: Option<&[f32]>) -> Result<(), Error> {
+        check_len("dy", self.layout.len(), dy.len())?;
+        check_len("x", self.layout.len(), x.len())?;
+        check_optional("gamma", self.layout.channels(), gamma)
+    }
+
+    fn check_gradients(&self, gradients: &Gradients<'_>) -> Result<(), Error> {
+        check_optional("dx", self.layout.len(), gradients.x.as_deref())?;
+        check_optional("dgamma", self.layout.channels(), gradients.gamma.as_deref())?;
+        check_optional("dbeta", self.layout.channels(), gradients.beta.as_deref())
+    }
+
+    fn run_training(
+        &self,
+        tensor: Tensor<'_>,
+        affine: Affine<'_>,
+        factor: f32,
+        mut running: Option<Running<'_>>,
+        mut saved: Option<Saved<'_>>,
+    ) {
+        if self.layout.is_empty() {
+            return;
+        }
+        let kind = self.running_variance;
+        let record = |channel: usize, stats: &Stats, rstd: f32| {
+            if let Some(saved) = &mut saved {
+                saved.write(channel, stats.mean(), rstd);
+            }
+            if let Some(running) = &mut running {
+                update(running, channel, stats, kind, factor);
+            }
+        };
+        let (shape, eps) = (self.layout.per_channel(), self.eps);
+        dispatch!(self.backend, simd => {
+            per_channel::train(simd, shape, tensor, affine, eps, record)
+        });
+    }
+
+    fn run_given(&self, tensor: Tensor<'_>, affine: Affine<'_>, mean: &[f32], var: &[f32]) {
+        let eps = self.eps;
+        self.run_inference(tensor, affine, |channel| {
+            Constants::given(get(mean, channel), get(var, channel), eps)
+        });
+    }
+
+    fn run_population(&self, tensor: Tensor<'_>, affine: Affine<'_>, moments: &[Moments]) {
+        let eps = self.eps;
+        self.run_inference(tensor, affine, |channel| {
+            let moments = moments.get(channel).copied().unwrap_or_default();
+            Constants::from_moments(&moments, eps)
+        });
+    }
+
+    #[inline(always)]
+    fn run_inference(
+        &self,
+        tensor: Tensor<'_>,
+        affine: Affine<'_>,
+        constants: impl Fn(usize) -> Constants,
+    ) {
+        if self.layout.is_empty() {
+            return;
+        }
+        let shape = self.layout.per_channel();
+        dispatch!(self.backend, simd => {
+            per_channel::infer(simd, shape, tensor, affine, constants)
+        });
+    }
+
+    #[inline(always)]
+    fn run_backward(
+        &self,
+        mode: Mode,
+        dy: &[f32],
+        x: &[f32],
+        channel: impl Fn(usize) -> Channel,
+        gradients: Gradients<'_>,
+    ) {
+        if self.layout.is_empty() {
+            return;
+        }
+        let Gradients { x: dx, mut gamma, mut beta } = gradients;
+        let record = |index: usize, dgamma: f32, dbeta: f32| {
+            if let Some(gamma) = &mut gamma {
+                set(gamma, index, dgamma);
+            }
+            if let Some(beta) = &mut beta {
+                set(beta, index, dbeta);
+            }
+        };
+        let shape = self.layout.per_channel();
+        let pass = Pass { mode, dy, x, dx };
+        dispatch!(self.backend, simd => backward::backward(simd, shape, pass, channel, record));
+    }
+}
+
+/// Moves running statistics towards those of a batch.
+fn update(
+    running: &mut Running<'_>,
+    channel: usize,
+    stats: &Stats,
+    kind: RunningVariance,
+    factor: f32,
+) {
+    let mix = |old: f32, new: f32| (1.0 - factor) * old + factor * new;
+    set(running.mean, channel, mix(get(running.mean, channel), stats.mean()));
+    if stats.count() > 1 {
+        let new = match kind {
+            RunningVariance::Unbiased => stats.sample_variance(),
+            RunningVariance::Biased => stats.variance(),
+        };
+        set(running.var, channel, at_most_max(mix(get(running.var, channel), new)));
+    }
+}
+
+/// An element that the checks have shown to be there.
+fn get(values: &[f32], index: usize) -> f32 {
+    values.get(index).copied().unwrap_or(0.0)
+}
+
+fn set(values: &mut [f32], index: usize, value: f32) {
+    if let Some(slot) = values.get_mut(index) {
+        *slot = value;
+    }
+}

@@ -1,0 +1,275 @@
+//! Dropout: set random elements to zero.
+
+use crate::backend::dispatch;
+use crate::error::check_len;
+use crate::kernel::apply::Tensor;
+use crate::kernel::finish::narrow;
+use crate::kernel::mask::{self, Threshold};
+use crate::{Backend, Error, Key};
+
+/// 2^40: the denominator of the probabilities that are exact.
+const ONE: u64 = 1 << 40;
+
+/// When the surviving elements are scaled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Scaling {
+    /// Kept elements are divided by 1 − p in training; inference is the identity. What frameworks
+    /// do.
+    #[default]
+    Inverted,
+    /// Kept elements stay as they are in training; inference multiplies all by 1 − p. The form of
+    /// the original paper.
+    AtInference,
+}
+
+/// Dropout with a mask that is a pure function of a key and the element's index.
+///
+/// In training
+///
+/// ```text
+/// y[i] = x[i] / (1 − p)   where element i is kept (probability 1 − p)
+/// y[i] = 0                where it is dropped      (probability p)
+/// ```
+///
+/// and at inference y = x. **p is the probability to drop**; Srivastava et al. write p for the
+/// probability to keep.
+///
+/// No mask is stored: [`backward`](Self::backward) computes it again from the same key. Element i
+/// of a call is element `offset` + i of the tensor, so that a call may do any part of it.
+///
+/// For Monte-Carlo dropout, fold the pass and the sample into the key and use the element's index
+/// within the sample: then the answer for a sample does not depend on its batch.
+///
+/// # Shapes
+///
+/// Any; input and output have the same length.
+///
+/// # Numerics
+///
+/// The probability is exact to 2^-40. A dropped element becomes +0.0 whatever it was: NaN and
+/// infinity too (PyTorch multiplies by zero and keeps the NaN). p = 0 is the identity, p = 1 drops
+/// everything. The mask and all bits are the same on every target: docs/NUMERICS.md, section 13.
+///
+/// # Complexity
+///
+/// One pass; 8.13 random bits an element.
+///
+/// # Examples
+///
+/// ```
+/// use evenkeel::{Dropout, Key};
+/// let (layer, step) = (0, 17);
+/// let key = Key::new(42).fold_in(layer).fold_in(step);
+/// let dropout = Dropout::new(0.5)?;
+///
+/// let x = [1.0; 8];
+/// let mut y = [0.0; 8];
+/// dropout.forward(&x, key, &mut y)?;
+/// assert!((0..8).all(|i| y[i] == if dropout.keep(key, i as u64) { 2.0 } else { 0.0 }));
+///
+/// let mut dx = [0.0; 8];
+/// dropout.backward(&[1.0; 8], key, &mut dx)?;
+/// assert_eq!(dx, y);
+/// # Ok::<(), evenkeel::Error>(())
+/// ```
+///
+/// # References
+///
+/// N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever, R. Salakhutdinov, "Dropout: a simple way
+/// to prevent neural networks from overfitting", JMLR 15, 2014, section 4. PyTorch's
+/// `torch.nn.functional.dropout`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dropout {
+    p: f64,
+    /// p·2^40.
+    t: u64,
+    scaling: Scaling,
+    offset: u64,
+    backend: Backend,
+}
+
+impl Dropout {
+    /// Dropout that drops an element with probability `p`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Probability`] if `p` is not from 0 to 1.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "p is from 0 to 1"
+    )]
+    pub fn new(p: f64) -> Result<Self, Error> {
+        if !(0.0..=1.0).contains(&p) {
+            return Err(Error::Probability { found: p });
+        }
+        // Rounded half up. Adding 0.5 first would itself round.
+        let exact = p * ONE as f64;
+        let floor = exact as u64;
+        let t = floor + u64::from(exact - floor as f64 >= 0.5);
+        let backend = Backend::detect();
+        Ok(Self { p, t, scaling: Scaling::Inverted, offset: 0, backend })
+    }
+
+    /// Chooses when elements are scaled.
+    #[must_use]
+    pub const fn scaling(self, scaling: Scaling) -> Self {
+        Self { scaling, ..self }
+    }
+
+    /// Says which element of the tensor a call's first element is.
+    #[must_use]
+    pub const fn offset(self, offset: u64) -> Self {
+        Self { offset, ..self }
+    }
+
+    /// Chooses the instruction set.
+    #[must_use]
+    pub const fn backend(self, backend: Backend) -> Self {
+        Self { backend, ..self }
+    }
+
+    /// The probability to drop.
+    #[must_use]
+    pub const fn p(&self) -> f64 {
+        self.p
+    }
+
+    /// What kept elements are multiplied by in training.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "exact: at most 2^40")]
+    pub const fn scale(&self) -> f32 {
+        match self.scaling {
+            Scaling::AtInference => 1.0,
+            Scaling::Inverted if self.t == ONE => 0.0,
+            Scaling::Inverted => narrow(ONE as f64 / (ONE - self.t) as f64),
+        }
+    }
+
+    /// What all elements are multiplied by at inference.
+    #[expect(clippy::cast_precision_loss, reason = "exact: at most 2^40")]
+    const fn inference_scale(&self) -> f32 {
+        match self.scaling {
+            Scaling::AtInference => narrow((ONE - self.t) as f64 / ONE as f64),
+            Scaling::Inverted => 1.0,
+        }
+    }
+
+    /// Drops and scales: training.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] for `y` if the lengths differ; [`Error::TooLarge`] if the offset plus the
+    /// length overflows.
+    pub fn forward(&self, x: &[f32], key: Key, y: &mut [f32]) -> Result<(), Error> {
+        self.check(x.len())?;
+        check_len("y", x.len(), y.len())?;
+        self.apply(key, Tensor::Apart(x, y));
+        Ok(())
+    }
+
+    /// Drops and scales in place: training.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] if the offset plus the length overflows.
+    pub fn forward_in_place(&self, key: Key, x: &mut [f32]) -> Result<(), Error> {
+        self.check(x.len())?;
+        self.apply(key, Tensor::InPlace(x));
+        Ok(())
+    }
+
+    /// Gradient of [`forward`](Self::forward): the same mask and scale on `dy`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] for `dx` if the lengths differ; [`Error::TooLarge`] if the offset plus the
+    /// length overflows.
+    pub fn backward(&self, dy: &[f32], key: Key, dx: &mut [f32]) -> Result<(), Error> {
+        self.check(dy.len())?;
+        check_len("dx", dy.len(), dx.len())?;
+        self.apply(key, Tensor::Apart(dy, dx));
+        Ok(())
+    }
+
+    /// [`backward`](Self::backward) in place.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] if the offset plus the length overflows.
+    pub fn backward_in_place(&self, key: Key, dy: &mut [f32]) -> Result<(), Error> {
+        self.forward_in_place(key, dy)
+    }
+
+    /// Inference: the identity, or a multiplication by 1 − p for [`Scaling::AtInference`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] for `y` if the lengths differ.
+    pub fn infer(&self, x: &[f32], y: &mut [f32]) -> Result<(), Error> {
+        check_len("y", x.len(), y.len())?;
+        let scale = self.inference_scale();
+        for (y, x) in y.iter_mut().zip(x) {
+            *y = *x * scale;
+        }
+        Ok(())
+    }
+
+    /// [`infer`](Self::infer) in place.
+    ///
+    /// # Errors
+    ///
+    /// None today; a `Result` like all other calls.
+    pub fn infer_in_place(&self, x: &mut [f32]) -> Result<(), Error> {
+        let scale = self.inference_scale();
+        for x in x {
+            *x *= scale;
+        }
+        Ok(())
+    }
+
+    /// Whether the element with this index is kept. The index is the tensor's: the offset of this
+    /// value does not count.
+    #[must_use]
+    pub fn keep(&self, key: Key, index: u64) -> bool {
+        self.t < ONE && Threshold::new(self.t).keeps(key, index)
+    }
+
+    /// Writes the mask of `len` elements, one bit each: bit i mod 8 of byte i / 8 is 1 if element
+    /// `offset` + i is kept. The bits behind the last element are 0.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] if the offset plus `len` overflows; [`Error::Length`] if `mask` does not
+    /// have `len` / 8 bytes, rounded up.
+    pub fn write_mask(&self, len: usize, key: Key, mask: &mut [u8]) -> Result<(), Error> {
+        self.check(len)?;
+        check_len("mask", len.div_ceil(8), mask.len())?;
+        if self.t == ONE {
+            mask.fill(0);
+            return Ok(());
+        }
+        let (threshold, offset) = (Threshold::new(self.t), self.offset);
+        dispatch!(self.backend, simd => mask::pack(simd, threshold, key, offset, len, mask));
+        Ok(())
+    }
+
+    /// The last element's index has to fit 64 bits.
+    fn check(&self, len: usize) -> Result<(), Error> {
+        match self.offset.checked_add(len as u64) {
+            Some(_) => Ok(()),
+            None => Err(Error::TooLarge),
+        }
+    }
+
+    fn apply(&self, key: Key, tensor: Tensor<'_>) {
+        if self.t == ONE {
+            return match tensor {
+                Tensor::Apart(_, y) | Tensor::InPlace(y) => y.fill(0.0),
+            };
+        }
+        let (threshold, offset, scale) = (Threshold::new(self.t), self.offset, self.scale());
+        dispatch!(self.backend, simd => mask::apply(simd, threshold, key, offset, scale, tensor));
+    }
+}

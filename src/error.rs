@@ -1,0 +1,99 @@
+//! The one error type of the crate.
+
+use core::fmt;
+
+/// Why a call was refused. No output has been written when an `Error` is returned.
+///
+/// Options (eps, momentum) are checked first, then the arguments in their order; the first fault
+/// found is reported.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Error {
+    /// A slice does not have the length that the layout asks for.
+    Length {
+        /// The name of the argument.
+        argument: &'static str,
+        /// The length that was needed. For a weight that only has to be a multiple of something,
+        /// the nearest such length that is not above the one found (or one multiple, if none is).
+        expected: usize,
+        /// The length that was passed.
+        found: usize,
+    },
+    /// A product of sizes, or an offset plus a length, does not fit its integer type.
+    TooLarge,
+    /// `eps` is negative, infinite or not a number.
+    Epsilon {
+        /// The value that was set.
+        found: f64,
+    },
+    /// The factor of `Momentum::Exponential` is outside 0 to 1 or not a number.
+    Momentum {
+        /// The value that was set.
+        found: f64,
+    },
+    /// `Momentum::Cumulative` with a count of zero: the first batch is number 1.
+    Batches,
+    /// A probability is outside 0 to 1 or not a number.
+    Probability {
+        /// The value that was passed.
+        found: f64,
+    },
+    /// The number of groups is zero or does not divide the number of channels.
+    Groups {
+        /// The number of channels.
+        channels: usize,
+        /// The number of groups.
+        groups: usize,
+    },
+    /// A stream number is not below 2^62.
+    Stream {
+        /// The number that was passed.
+        found: u64,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length { argument, expected, found } => {
+                write!(f, "`{argument}` has {found} elements where {expected} are needed")
+            }
+            Self::TooLarge => f.write_str("a product of sizes or an offset overflows"),
+            Self::Epsilon { found } => {
+                write!(f, "eps is {found}, but must be finite and not negative")
+            }
+            Self::Momentum { found } => write!(f, "momentum is {found}, outside 0 to 1"),
+            Self::Batches => f.write_str("cumulative momentum counts batches from 1, not 0"),
+            Self::Probability { found } => write!(f, "probability is {found}, outside 0 to 1"),
+            Self::Groups { channels, groups } => {
+                write!(f, "{channels} channels cannot be divided into {groups} groups")
+            }
+            Self::Stream { found } => write!(f, "stream {found} is not below 2^62"),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+/// Checks the length of one argument.
+pub(crate) fn check_len(
+    argument: &'static str,
+    expected: usize,
+    found: usize,
+) -> Result<(), Error> {
+    if expected == found { Ok(()) } else { Err(Error::Length { argument, expected, found }) }
+}
+
+/// Checks the length of an argument that may be absent.
+pub(crate) fn check_optional<T>(
+    argument: &'static str,
+    expected: usize,
+    found: Option<&[T]>,
+) -> Result<(), Error> {
+    found.map_or(Ok(()), |slice| check_len(argument, expected, slice.len()))
+}
+
+/// Checks an `eps` option.
+pub(crate) fn check_eps(eps: f64) -> Result<(), Error> {
+    if (0.0..f64::INFINITY).contains(&eps) { Ok(()) } else { Err(Error::Epsilon { found: eps }) }
+}

@@ -1,0 +1,168 @@
+//! Group normalization.
+
+use crate::backend::dispatch;
+use crate::batch_norm::Saved;
+use crate::error::{check_eps, check_len, check_optional};
+use crate::kernel::apply::{Affine, Tensor};
+use crate::kernel::grouped;
+use crate::{Backend, Error, Layout};
+
+/// Group normalization: one mean and one deviation for each sample and group of channels.
+///
+/// ```text
+/// y = (x − mean) / sqrt(var + eps) · γ + β
+/// ```
+///
+/// with mean and biased variance over the channels of a group and all spatial positions of one
+/// sample, γ and β per channel. It does not depend on the batch, so it suits small batches and
+/// needs no running statistics. One group is layer normalization over (C, S) with a γ and β per
+/// channel; as many groups as channels is instance normalization.
+///
+/// # Shapes
+///
+/// `x`, `y`: the layout. `gamma`, `beta`: C values each, or `None` (1 and 0). Saved mean and rstd:
+/// batch × groups values each, the groups of a sample together.
+///
+/// # Numerics
+///
+/// Same bits on every target: docs/NUMERICS.md. Within 4 ulp of max(|y|, |γ| + |β|) on ordinary
+/// data. Zero variance with eps = 0 gives β. The two memory orders add up in different orders, so
+/// their results differ in the last bits.
+///
+/// # Complexity
+///
+/// A group that fits the cache is read from memory once and written once.
+///
+/// # Examples
+///
+/// ```
+/// use evenkeel::{GroupNorm, Layout};
+/// // One sample, four channels of two pixels, two groups.
+/// let layout = Layout::channels_first(1, 4, 2)?;
+/// let mut x = [1.0, 2.0, 3.0, 4.0, 10.0, 20.0, 30.0, 40.0];
+/// GroupNorm::new(layout, 2).eps(0.0).forward_in_place(None, None, None, &mut x)?;
+/// // Both groups hold four evenly spaced values.
+/// assert_eq!(x[0], x[4]);
+/// assert!((x[3] - 1.341_64).abs() < 1e-5);
+/// # Ok::<(), evenkeel::Error>(())
+/// ```
+///
+/// # References
+///
+/// Y. Wu, K. He, "Group normalization", ECCV 2018, equations 1, 2 and 7. PyTorch's
+/// `torch.nn.functional.group_norm`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GroupNorm {
+    layout: Layout,
+    groups: usize,
+    eps: f64,
+    backend: Backend,
+}
+
+impl GroupNorm {
+    /// Group normalization with `groups` groups and eps = 1e-5.
+    #[must_use]
+    pub fn new(layout: Layout, groups: usize) -> Self {
+        Self { layout, groups, eps: 1e-5, backend: Backend::detect() }
+    }
+
+    /// Sets what is added to the variance.
+    #[must_use]
+    pub const fn eps(self, eps: f64) -> Self {
+        Self { eps, ..self }
+    }
+
+    /// Chooses the instruction set.
+    #[must_use]
+    pub const fn backend(self, backend: Backend) -> Self {
+        Self { backend, ..self }
+    }
+
+    /// Normalizes `x` into `y`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Groups`], [`Error::Epsilon`], and [`Error::Length`] for the first slice whose length
+    /// is not that of "Shapes" above.
+    pub fn forward(
+        &self,
+        x: &[f32],
+        gamma: Option<&[f32]>,
+        beta: Option<&[f32]>,
+        saved: Option<Saved<'_>>,
+        y: &mut [f32],
+    ) -> Result<(), Error> {
+        let group_channels = self.check_options()?;
+        check_len("x", self.layout.len(), x.len())?;
+        self.check_parameters(gamma, beta, saved.as_ref())?;
+        check_len("y", self.layout.len(), y.len())?;
+        self.run(group_channels, Tensor::Apart(x, y), Affine { gamma, beta }, saved);
+        Ok(())
+    }
+
+    /// Normalizes `x` in place.
+    ///
+    /// # Errors
+    ///
+    /// As [`forward`](Self::forward).
+    pub fn forward_in_place(
+        &self,
+        gamma: Option<&[f32]>,
+        beta: Option<&[f32]>,
+        saved: Option<Saved<'_>>,
+        x: &mut [f32],
+    ) -> Result<(), Error> {
+        let group_channels = self.check_options()?;
+        self.check_parameters(gamma, beta, saved.as_ref())?;
+        check_len("x", self.layout.len(), x.len())?;
+        self.run(group_channels, Tensor::InPlace(x), Affine { gamma, beta }, saved);
+        Ok(())
+    }
+
+    /// Checks the options and gives the number of channels in a group.
+    fn check_options(&self) -> Result<usize, Error> {
+        let (channels, groups) = (self.layout.channels(), self.groups);
+        match (channels.checked_rem(groups), channels.checked_div(groups)) {
+            (Some(0), Some(group_channels)) => check_eps(self.eps).map(|()| group_channels),
+            _ => Err(Error::Groups { channels, groups }),
+        }
+    }
+
+    fn check_parameters(
+        &self,
+        gamma: Option<&[f32]>,
+        beta: Option<&[f32]>,
+        saved: Option<&Saved<'_>>,
+    ) -> Result<(), Error> {
+        check_optional("gamma", self.layout.channels(), gamma)?;
+        check_optional("beta", self.layout.channels(), beta)?;
+        match saved {
+            Some(saved) => {
+                let groups = self.layout.batch().checked_mul(self.groups).ok_or(Error::TooLarge)?;
+                saved.check(groups)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn run(
+        &self,
+        group_channels: usize,
+        tensor: Tensor<'_>,
+        affine: Affine<'_>,
+        mut saved: Option<Saved<'_>>,
+    ) {
+        if self.layout.is_empty() {
+            return;
+        }
+        let (layout, eps) = (self.layout, self.eps);
+        let record = |group, mean, rstd| {
+            if let Some(saved) = &mut saved {
+                saved.write(group, mean, rstd);
+            }
+        };
+        dispatch!(self.backend, simd => {
+            grouped::train(simd, layout, group_channels, tensor, affine, eps, record)
+        });
+    }
+}

@@ -1,0 +1,62 @@
+//! The order in which the results of blocks are merged.
+
+/// Merges results of blocks along a fixed binary tree, kept like a binary counter: as soon as two
+/// neighbours of equal size are there they merge; at the end the rest merges from the last to the
+/// first. Whoever owns an aligned subtree can reduce it alone and gets the same bits.
+///
+/// `LEVELS` bounds the number of blocks to 2^`LEVELS` − 1.
+#[derive(Clone, Copy)]
+pub(crate) struct Tree<T, const LEVELS: usize> {
+    /// Level l holds the result of 2^l blocks if bit l of `blocks` is set.
+    levels: [T; LEVELS],
+    blocks: usize,
+}
+
+/// Levels for any number of blocks that a slice can hold: half the address space, at least two
+/// elements of four bytes a block.
+pub(crate) const LEVELS: usize = usize::BITS as usize - 3;
+
+/// Levels that are enough for 255 blocks. A tree of columns is large (256 bytes a level), and most
+/// batches need no more.
+pub(crate) const FEW_LEVELS: usize = 8;
+
+impl<T: Copy, const LEVELS: usize> Tree<T, LEVELS> {
+    /// An empty tree. `blank` only fills the memory.
+    #[inline(always)]
+    pub(crate) const fn new(blank: T) -> Self {
+        Self { levels: [blank; LEVELS], blocks: 0 }
+    }
+
+    /// Adds the next block.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, result: T, merge: impl Fn(T, T) -> T) {
+        let mut carry = result;
+        let mut occupied = self.blocks;
+        for level in &mut self.levels {
+            if occupied & 1 == 0 {
+                *level = carry;
+                break;
+            }
+            carry = merge(*level, carry);
+            occupied >>= 1;
+        }
+        self.blocks = self.blocks.wrapping_add(1);
+    }
+
+    /// Merges what is left; `None` without a block.
+    #[inline(always)]
+    pub(crate) fn finish(&self, merge: impl Fn(T, T) -> T) -> Option<T> {
+        let mut result = None;
+        let mut occupied = self.blocks;
+        for level in &self.levels {
+            if occupied & 1 == 1 {
+                result = Some(match result {
+                    None => *level,
+                    Some(later) => merge(*level, later),
+                });
+            }
+            occupied >>= 1;
+        }
+        result
+    }
+}

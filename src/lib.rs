@@ -1,0 +1,64 @@
+//! Normalization and dropout kernels on plain slices: `no_std`, no allocation, no `unsafe`, no
+//! panic, SIMD, and **the same bits on every target**, from a Cortex-M0 to a server.
+//!
+//! | to do | use |
+//! |---|---|
+//! | normalize activations per channel, train and infer | [`BatchNorm`] |
+//! | normalize activations per sample and group | [`GroupNorm`] |
+//! | bring inputs to mean 0 and variance 1 | [`Standardize`] |
+//! | drop random activations | [`Dropout`], keyed by a [`Key`] |
+//! | gather statistics over parts, batches, machines | [`Moments`] |
+//! | draw reproducible random words | [`Philox`] |
+//!
+//! An operation is a small `Copy` value: make it from a [`Layout`], set options, call it on slices.
+//! It holds no buffers and never allocates. Everything is checked before the first write: a call
+//! that returns an [`Error`] has changed nothing. Empty input is fine and does nothing.
+//!
+//! ```
+//! use evenkeel::{BatchNorm, Layout};
+//! let layout = Layout::channels_last(2, 3, 1)?; // batch 2, 3 positions, 1 channel
+//! let mut x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+//! BatchNorm::new(layout).train_in_place(None, None, None, None, &mut x)?;
+//! assert!((x[0] + 1.4638).abs() < 1e-4);
+//! # Ok::<(), evenkeel::Error>(())
+//! ```
+//!
+//! # Same bits everywhere
+//!
+//! Sums are formed in one fixed order of 16 lanes on every target, so that results do not depend on
+//! the instruction set, the target, the build profile, or on how a caller splits work. The order is
+//! chosen for accuracy and speed at once; docs/NUMERICS.md in the repository is the complete
+//! specification. Excepted are the sign and payload of a NaN, and vector units that flush subnormal
+//! numbers by design (Helium, NEON of 32-bit Arm).
+//!
+//! # Features
+//!
+//! - `std` (default): finds the best instruction set at run time. Without it the crate is `no_std`
+//!   and, on x86, uses what the compilation target guarantees.
+//! - `scalar`: makes the scalar [`Backend`] available everywhere, for tests.
+
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(clippy::indexing_slicing)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod backend;
+mod batch_norm;
+mod dropout;
+mod error;
+mod group_norm;
+mod kernel;
+mod layout;
+mod moments;
+pub mod philox;
+mod standardize;
+
+pub use backend::Backend;
+pub use batch_norm::{BatchNorm, Gradients, Momentum, Running, RunningVariance, Saved};
+pub use dropout::{Dropout, Scaling};
+pub use error::Error;
+pub use group_norm::GroupNorm;
+pub use layout::Layout;
+pub use moments::Moments;
+pub use philox::{Key, Philox};
+pub use standardize::Standardize;
