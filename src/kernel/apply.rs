@@ -124,7 +124,14 @@ pub(crate) fn apply_planes<S: Simd>(
         || {
             let affine = (<f32x16<S>>::filled(simd, gamma), <f32x16<S>>::filled(simd, beta));
             let pieces = segments.starts().map(|start| (start, segments.len));
-            apply(simd, tensor, pieces, constants, |_| affine);
+            apply(
+                simd,
+                tensor,
+                pieces,
+                constants,
+                #[inline(always)]
+                |_| affine,
+            );
         },
     );
 }
@@ -144,7 +151,14 @@ pub(crate) fn apply_elements<S: Simd>(
         #[inline(always)]
         || {
             let piece = core::iter::once((start, len));
-            apply(simd, tensor, piece, constants, |i| affine.lanes(simd, channel + i));
+            apply(
+                simd,
+                tensor,
+                piece,
+                constants,
+                #[inline(always)]
+                |i| affine.lanes(simd, channel + i),
+            );
         },
     );
 }
@@ -202,15 +216,27 @@ pub(crate) fn apply_strip<S: Simd>(
         #[inline(always)]
         || {
             let StripConstants { hi, lo, rstd, wide } = *constants;
-            let narrow = |x: f32x16<S>| (((x - hi) - lo) * rstd) * gamma + beta;
             let Some(wide) = wide else {
-                return map_strip(simd, tensor, strip, narrow);
+                return map_strip(
+                    simd,
+                    tensor,
+                    strip,
+                    #[inline(always)]
+                    |x| (((x - hi) - lo) * rstd) * gamma + beta,
+                );
             };
             let (wide_gamma, wide_beta) = (widened(simd, gamma), widened(simd, beta));
-            map_strip(simd, tensor, strip, |x| {
-                let y = ((widened(simd, x) - wide.mean) * wide.rstd) * wide_gamma + wide_beta;
-                wide.lanes.select(y.narrow(), narrow(x))
-            });
+            map_strip(
+                simd,
+                tensor,
+                strip,
+                #[inline(always)]
+                |x| {
+                    let narrow = (((x - hi) - lo) * rstd) * gamma + beta;
+                    let y = ((widened(simd, x) - wide.mean) * wide.rstd) * wide_gamma + wide_beta;
+                    wide.lanes.select(y.narrow(), narrow)
+                },
+            );
         },
     );
 }

@@ -5,7 +5,7 @@
 //! writes dx = γ·rstd·((dy − Σdy/n) − (x̃ − k)·dγ/n).
 
 use super::apply::{part, part_mut, store_first};
-use super::block::{Block, add};
+use super::block::{Block, add, each};
 use super::columns::{ColumnBlock, Strip, load_lanes};
 use super::finish::narrow;
 use super::lanes::{LANES, Lanes, Real, Value, Wide, first_lanes, padded};
@@ -234,22 +234,7 @@ fn block_sums<S: Simd, V: Lanes<S>, B: Block<S>>(
     )
 }
 
-/// The first attempt. Out of line, so that everything shares one copy of it.
-#[inline(never)]
-fn attempt<S: Simd, B: Block<S>>(
-    simd: S,
-    block: B,
-    inputs: [&[f32]; 2],
-    mean: f32x16<S>,
-    rstd: f32x16<S>,
-) -> [B::Sum<f32x16<S>>; 3] {
-    simd.vectorize(
-        #[inline(always)]
-        || block_sums(simd, block, inputs, mean, rstd),
-    )
-}
-
-/// The same in f64: few blocks need it.
+/// The same in f64, out of line: few blocks need it.
 #[cold]
 #[inline(never)]
 fn rescue<S: Simd, B: Block<S>>(
@@ -265,18 +250,24 @@ fn rescue<S: Simd, B: Block<S>>(
     )
 }
 
+/// The sums of one block. Out of line, so that there is one copy of it.
 #[inline(never)]
 fn sum_row_block<S: Simd>(simd: S, pass: &Pass<'_>, block: RowBlock, channel: Channel) -> Sums {
-    let inputs = [pass.dy, pass.x];
-    let Channel { mean, rstd, .. } = channel;
-    let splat = |value| <f32x16<S>>::filled(simd, value);
-    let sums = attempt(simd, block, inputs, splat(mean), splat(rstd));
-    if sums.iter().all(|sum| sum.is_finite()) {
-        return Sums::Narrow(sums);
-    }
-    let splat = |value| Wide::filled(simd, f64::from(value));
-    let sums = rescue(simd, block, inputs, splat(mean), splat(rstd));
-    Sums::Merged { sums, wide: true }
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            let inputs = [pass.dy, pass.x];
+            let Channel { mean, rstd, .. } = channel;
+            let mean = <f32x16<S>>::filled(simd, mean);
+            let rstd = <f32x16<S>>::filled(simd, rstd);
+            let sums = block_sums(simd, block, inputs, mean, rstd);
+            if sums.iter().all(|sum| sum.is_finite()) {
+                return Sums::Narrow(sums);
+            }
+            let (mean, rstd) = (Wide::load(simd, &mean), Wide::load(simd, &rstd));
+            Sums::Merged { sums: rescue(simd, block, inputs, mean, rstd), wide: true }
+        },
+    )
 }
 
 #[inline(never)]
@@ -303,6 +294,7 @@ struct StripInputs<S: Simd> {
     rstd: f32x16<S>,
 }
 
+/// The sums of one block of columns. Out of line, so that there is one copy of it.
 #[inline(never)]
 fn sum_column_block<S: Simd>(
     simd: S,
@@ -310,30 +302,54 @@ fn sum_column_block<S: Simd>(
     block: ColumnBlock<S>,
     strip: StripInputs<S>,
 ) -> [Sums; LANES] {
-    let inputs = [pass.dy, pass.x];
-    let StripInputs { mean, rstd } = strip;
-    let [a, b, e] = attempt(simd, block, inputs, mean, rstd);
-    let finite = |v: f32x16<S>| v.all(f32::INFINITY).greater(v) & v.greater(v.all(-f32::INFINITY));
-    let rescued = (!(finite(a) & finite(b) & finite(e))).to_bitmask();
-    let mut sums = [Sums::Narrow([0.0; 3]); LANES];
-    let lanes = a.values().into_iter().zip(b.values()).zip(e.values());
-    for (slot, ((a, b), e)) in sums.iter_mut().zip(lanes) {
-        *slot = Sums::Narrow([a, b, e]);
-    }
-    if rescued != 0 {
-        let wide = |v: f32x16<S>| Wide::load(simd, &v);
-        let [a, b, e] = rescue(simd, block, inputs, wide(mean), wide(rstd));
-        let lanes = a.values().into_iter().zip(b.values()).zip(e.values());
-        for (lane, (slot, ((a, b), e))) in sums.iter_mut().zip(lanes).enumerate() {
-            if rescued >> lane & 1 == 1 {
-                *slot = Sums::Merged { sums: [a, b, e], wide: true };
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            let inputs = [pass.dy, pass.x];
+            let StripInputs { mean, rstd } = strip;
+            let narrow = block_sums(simd, block, inputs, mean, rstd);
+            let mut sums = [Sums::Narrow([0.0; 3]); LANES];
+            for (slot, lane) in sums.iter_mut().zip(transposed(narrow)) {
+                *slot = Sums::Narrow(lane);
             }
-        }
-    }
-    sums
+            let rescued = (!all_finite(narrow)).to_bitmask();
+            if rescued != 0 {
+                let (mean, rstd) = (Wide::load(simd, &mean), Wide::load(simd, &rstd));
+                let wide = transposed(rescue(simd, block, inputs, mean, rstd));
+                for (lane, (slot, wide)) in sums.iter_mut().zip(wide).enumerate() {
+                    if rescued >> lane & 1 == 1 {
+                        *slot = Sums::Merged { sums: wide, wide: true };
+                    }
+                }
+            }
+            sums
+        },
+    )
 }
 
-#[inline(never)]
+/// The lanes in which all three sums are finite.
+#[inline(always)]
+fn all_finite<S: Simd>([a, b, e]: [f32x16<S>; 3]) -> mask32x16<S> {
+    finite(a) & finite(b) & finite(e)
+}
+
+#[inline(always)]
+fn finite<S: Simd>(v: f32x16<S>) -> mask32x16<S> {
+    v.all(f32::INFINITY).greater(v) & v.greater(v.all(f32::NEG_INFINITY))
+}
+
+/// The three sums of each lane.
+#[inline(always)]
+fn transposed<S: Simd, V: Lanes<S>>([a, b, e]: [V; 3]) -> [[V::Scalar; 3]; LANES] {
+    let mut lanes = [[V::Scalar::ZERO; 3]; LANES];
+    let values = a.values().into_iter().zip(b.values()).zip(e.values());
+    for (slot, ((a, b), e)) in lanes.iter_mut().zip(values) {
+        *slot = [a, b, e];
+    }
+    lanes
+}
+
+#[inline(always)]
 fn sum_strip<S: Simd>(
     simd: S,
     pass: &Pass<'_>,
@@ -503,15 +519,27 @@ fn write_strip<S: Simd>(
         || {
             let narrow: Formula<f32x16<S>> = strip_formula(simd, &narrow_lanes, mean, rstd);
             if wide == 0 {
-                return write_rows(simd, pass, strip, |dy, x| narrow.dx(mode, dy, x));
+                return write_rows(
+                    simd,
+                    pass,
+                    strip,
+                    #[inline(always)]
+                    |dy, x| narrow.dx(mode, dy, x),
+                );
             }
             let (mean, rstd) = (mean.map(f64::from), rstd.map(f64::from));
             let wide_formula: Formula<Wide<S>> = strip_formula(simd, &wide_lanes, mean, rstd);
             let lanes = mask32x16::from_bitmask(simd, wide);
-            write_rows(simd, pass, strip, |dy, x| {
-                let wide = wide_formula.dx(mode, Wide::load(simd, &dy), Wide::load(simd, &x));
-                lanes.select(wide.narrow(), narrow.dx(mode, dy, x))
-            });
+            write_rows(
+                simd,
+                pass,
+                strip,
+                #[inline(always)]
+                |dy, x| {
+                    let wide = wide_formula.dx(mode, Wide::load(simd, &dy), Wide::load(simd, &x));
+                    lanes.select(wide.narrow(), narrow.dx(mode, dy, x))
+                },
+            );
         },
     );
 }
@@ -523,16 +551,14 @@ fn strip_formula<S: Simd, V: Lanes<S>>(
     mean: [V::Scalar; LANES],
     rstd: [V::Scalar; LANES],
 ) -> Formula<V> {
-    let lanes = |field: fn(&Gradient<V::Scalar>) -> V::Scalar| {
-        V::from_array(simd, gradients.each_ref().map(field))
-    };
+    let zero = V::Scalar::ZERO;
     Formula {
         mean: V::from_array(simd, mean),
         rstd: V::from_array(simd, rstd),
-        k: lanes(|g| g.k),
-        offset: lanes(|g| g.offset),
-        slope: lanes(|g| g.slope),
-        scale: lanes(|g| g.scale),
+        k: V::from_array(simd, each(*gradients, zero, |g| g.k)),
+        offset: V::from_array(simd, each(*gradients, zero, |g| g.offset)),
+        slope: V::from_array(simd, each(*gradients, zero, |g| g.slope)),
+        scale: V::from_array(simd, each(*gradients, zero, |g| g.scale)),
     }
 }
 

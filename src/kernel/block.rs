@@ -20,11 +20,26 @@ pub(crate) trait Block<S: Simd>: Copy {
         &self,
         simd: S,
         inputs: [&[f32]; INPUTS],
-        f: impl Fn([V; INPUTS]) -> [V; SUMS],
+        f: impl Fn([V; INPUTS]) -> [V; SUMS] + Copy,
     ) -> [Self::Sum<V>; SUMS];
 
     /// Brings a sum (or what was computed from one) back to the lanes of the elements.
     fn spread<V: Lanes<S>>(simd: S, sum: Self::Sum<V>) -> V;
+}
+
+/// Applies a function to every item of an array. `[T; N]::map` is not inlined reliably, and what is
+/// not inlined loses its instruction set.
+#[inline(always)]
+pub(crate) fn each<T: Copy, U: Copy, const N: usize>(
+    items: [T; N],
+    blank: U,
+    f: impl Fn(T) -> U,
+) -> [U; N] {
+    let mut results = [blank; N];
+    for (result, item) in results.iter_mut().zip(&items) {
+        *result = f(*item);
+    }
+    results
 }
 
 /// Adds lane by lane, for each of the sums.
@@ -34,8 +49,8 @@ pub(crate) fn add<T: Copy + core::ops::Add<Output = T>, const SUMS: usize>(
     b: [T; SUMS],
 ) -> [T; SUMS] {
     let mut sum = a;
-    for (sum, b) in sum.iter_mut().zip(b) {
-        *sum = *sum + b;
+    for (sum, b) in sum.iter_mut().zip(&b) {
+        *sum = *sum + *b;
     }
     sum
 }

@@ -1,6 +1,6 @@
 //! Blocks of rows in which a lane is a channel.
 
-use super::block::{Block, add, add_chains};
+use super::block::{Block, add, add_chains, each};
 use super::lanes::{LANES, Lanes, Real, first_lanes, padded};
 use fearless_simd::{Simd, mask32x16};
 
@@ -71,13 +71,19 @@ impl<S: Simd> Block<S> for ColumnBlock<S> {
         &self,
         simd: S,
         inputs: [&[f32]; INPUTS],
-        f: impl Fn([V; INPUTS]) -> [V; SUMS],
+        f: impl Fn([V; INPUTS]) -> [V; SUMS] + Copy,
     ) -> [V; SUMS] {
-        let mut chains = [[V::filled(simd, V::Scalar::ZERO); SUMS]; 4];
+        let zero = V::filled(simd, V::Scalar::ZERO);
+        let mut chains = [[zero; SUMS]; 4];
         for (chain, first) in chains.iter_mut().zip((0..self.rows).step_by(CHAIN_ROWS)) {
             for row in first..(first + CHAIN_ROWS).min(self.rows) {
                 let offset = self.start + row * self.stride;
-                let vectors = inputs.map(|x| load_lanes::<S, V>(simd, x, offset, self.mask));
+                let vectors = each(
+                    inputs,
+                    zero,
+                    #[inline(always)]
+                    |x| load_lanes::<S, V>(simd, x, offset, self.mask),
+                );
                 *chain = add(*chain, f(vectors));
             }
         }

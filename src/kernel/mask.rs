@@ -39,7 +39,6 @@ impl Threshold {
     }
 
     /// Whether one element is kept.
-    #[expect(clippy::cast_possible_truncation, reason = "eight bits are left")]
     pub(crate) fn keeps(self, key: Key, index: u64) -> bool {
         let [w0, w1, w2, w3] = key.block(Domain::Words, index / PER_BLOCK);
         let word = match index / 4 % 4 {
@@ -134,6 +133,11 @@ impl Threshold {
     }
 }
 
+#[inline(always)]
+fn words64<S: Simd>(simd: S, x: u64) -> u64x8<S> {
+    u64x8::simd_from(simd, x)
+}
+
 /// Whether decisions are made element by element: without vectors, or where the bytes of a word do
 /// not lie in memory in the order in which they decide.
 #[inline(always)]
@@ -144,20 +148,20 @@ fn is_scalar<S: Simd>(simd: S) -> bool {
 /// The bytes of eight Philox blocks, in the order of the elements they decide.
 #[inline(always)]
 fn philox_group<S: Simd>(simd: S, key: Key, block: u64) -> [u8x64<S>; 2] {
-    let splat = |x: u64| u64x8::simd_from(simd, x);
-    let words = splat(0xFFFF_FFFF);
-    let [m0, m1] = MULTIPLIERS.map(|m| splat(u64::from(m)));
-    let mut c0 = splat(block) + u64x8::load_array(simd, [0, 1, 2, 3, 4, 5, 6, 7]);
+    let words = words64(simd, 0xFFFF_FFFF);
+    let [m0, m1] = MULTIPLIERS;
+    let (m0, m1) = (words64(simd, u64::from(m0)), words64(simd, u64::from(m1)));
+    let mut c0 = words64(simd, block) + u64x8::load_array(simd, [0, 1, 2, 3, 4, 5, 6, 7]);
     let mut c1 = c0 >> 32;
-    let mut c2 = splat(key.stream());
-    let mut c3 = splat(key.stream() >> 32);
+    let mut c2 = words64(simd, key.stream());
+    let mut c3 = words64(simd, key.stream() >> 32);
     let [mut k0, mut k1] = key.seed_words();
     for _ in 0..ROUNDS {
         let p0 = (c0 & words) * m0;
         let p1 = (c2 & words) * m1;
-        c0 = (p1 >> 32) ^ c1 ^ splat(u64::from(k0));
+        c0 = (p1 >> 32) ^ c1 ^ words64(simd, u64::from(k0));
         c1 = p1;
-        c2 = (p0 >> 32) ^ c3 ^ splat(u64::from(k1));
+        c2 = (p0 >> 32) ^ c3 ^ words64(simd, u64::from(k1));
         c3 = p0;
         k0 = k0.wrapping_add(WEYL[0]);
         k1 = k1.wrapping_add(WEYL[1]);
@@ -207,26 +211,30 @@ pub(crate) fn apply<S: Simd>(
 /// A whole group.
 #[inline(always)]
 fn apply_masks<S: Simd>(simd: S, masks: [mask8x64<S>; 2], scale: f32, tensor: Tensor<'_>) {
-    let masks = masks.map(|mask| {
-        let (low, high) = mask.widen();
-        let ((a, b), (c, d)) = (low.widen(), high.widen());
-        [a, b, c, d]
-    });
-    let [[m0, m1, m2, m3], [m4, m5, m6, m7]] = masks;
+    let [low, high] = masks;
+    let ([m0, m1, m2, m3], [m4, m5, m6, m7]) = (quarters(low), quarters(high));
     let masks = [m0, m1, m2, m3, m4, m5, m6, m7];
     match tensor {
         Tensor::Apart(x, y) => {
             let (xs, ys) = (x.as_chunks::<LANES>().0, y.as_chunks_mut::<LANES>().0);
-            for (mask, (x, y)) in masks.into_iter().zip(xs.iter().zip(ys)) {
-                kept(mask, Lanes::load(simd, x), scale).store_array(y);
+            for (mask, (x, y)) in masks.iter().zip(xs.iter().zip(ys)) {
+                kept(*mask, Lanes::load(simd, x), scale).store_array(y);
             }
         }
         Tensor::InPlace(x) => {
-            for (mask, x) in masks.into_iter().zip(x.as_chunks_mut::<LANES>().0) {
-                kept(mask, Lanes::load(simd, x), scale).store_array(x);
+            for (mask, x) in masks.iter().zip(x.as_chunks_mut::<LANES>().0) {
+                kept(*mask, Lanes::load(simd, x), scale).store_array(x);
             }
         }
     }
+}
+
+/// A mask of bytes as masks of elements.
+#[inline(always)]
+fn quarters<S: Simd>(mask: mask8x64<S>) -> [mask32x16<S>; 4] {
+    let (low, high) = mask.widen();
+    let ((a, b), (c, d)) = (low.widen(), high.widen());
+    [a, b, c, d]
 }
 
 /// A part of a group, from its first element on.

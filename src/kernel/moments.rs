@@ -33,7 +33,12 @@ struct TwoPass<T> {
 /// constant or nearly constant block), and the second pass is run once more around the better mean.
 #[inline(always)]
 fn two_pass<S: Simd, V: Lanes<S>, B: Block<S>>(simd: S, block: B, x: &[f32]) -> TwoPass<B::Sum<V>> {
-    let [s] = block.sums(simd, [x], |x: [V; 1]| x);
+    let [s] = block.sums(
+        simd,
+        [x],
+        #[inline(always)]
+        |x: [V; 1]| x,
+    );
     let n = s.all(V::Scalar::count(block.count()));
     let mut m = s / n;
     let mut first = true;
@@ -61,10 +66,15 @@ fn deviations<S: Simd, V: Lanes<S>, B: Block<S>>(
     m: B::Sum<V>,
 ) -> (B::Sum<V>, B::Sum<V>) {
     let mean = B::spread::<V>(simd, m);
-    let [e, q] = block.sums(simd, [x], |[x]: [V; 1]| {
-        let d = x - mean;
-        [d, d * d]
-    });
+    let [e, q] = block.sums(
+        simd,
+        [x],
+        #[inline(always)]
+        |[x]: [V; 1]| {
+            let d = x - mean;
+            [d, d * d]
+        },
+    );
     (e, q)
 }
 
@@ -80,22 +90,18 @@ fn count_deviating<S: Simd, B: Block<S>>(
         #[inline(always)]
         || {
             let mean = B::spread::<f32x16<S>>(simd, m);
-            let [count] = block.sums(simd, [x], |[x]: [f32x16<S>; 1]| [(x - mean).nonzero()]);
+            let [count] = block.sums(
+                simd,
+                [x],
+                #[inline(always)]
+                |[x]: [f32x16<S>; 1]| [(x - mean).nonzero()],
+            );
             count
         },
     )
 }
 
-/// The first attempt. Out of line, so that all operations share one copy of it.
-#[inline(never)]
-fn attempt<S: Simd, B: Block<S>>(simd: S, block: B, x: &[f32]) -> TwoPass<B::Sum<f32x16<S>>> {
-    simd.vectorize(
-        #[inline(always)]
-        || two_pass::<S, f32x16<S>, B>(simd, block, x),
-    )
-}
-
-/// The same in f64: few blocks need it.
+/// The same in f64, out of line: few blocks need it.
 #[cold]
 #[inline(never)]
 fn rescue<S: Simd, B: Block<S>>(simd: S, block: B, x: &[f32]) -> TwoPass<B::Sum<Wide<S>>> {
@@ -161,10 +167,14 @@ pub(crate) fn reduce_rows<S: Simd>(simd: S, x: &[f32], segments: Segments) -> Op
     tree.finish(Moments::merged).map(|moments| Stats::merged(moments, rescued))
 }
 
+/// Reduces one block. Out of line, so that all operations share one copy of it.
 #[inline(never)]
 fn reduce_row_block<S: Simd>(simd: S, x: &[f32], block: RowBlock) -> Stats {
+    let TwoPass { m, c, m2, q } = simd.vectorize(
+        #[inline(always)]
+        || two_pass::<S, f32x16<S>, _>(simd, block, x),
+    );
     let n = Block::<S>::count(&block);
-    let TwoPass { m, c, m2, q } = attempt(simd, block, x);
     let lost = q < SMALLEST_SQUARES && count_deviating(simd, block, x, m) > 0.0;
     if q.is_finite() && !lost {
         return Stats::Narrow { n, m, c, m2 };
@@ -240,7 +250,7 @@ impl StripMoments {
 }
 
 /// Reduces the rows of up to sixteen channels; `None` if there is no row.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn reduce_strip<S: Simd>(simd: S, x: &[f32], strip: Strip) -> Option<StripStats<S>> {
     if strip.rows <= BLOCK_ROWS {
         return strip.blocks(simd).next().map(|block| reduce_column_block(simd, x, block));
@@ -284,10 +294,19 @@ fn merge_strip<S: Simd, const N: usize>(
     )
 }
 
+/// Reduces one block. Out of line, so that all operations share one copy of it.
 #[inline(never)]
 fn reduce_column_block<S: Simd>(simd: S, x: &[f32], block: ColumnBlock<S>) -> StripStats<S> {
+    simd.vectorize(
+        #[inline(always)]
+        || column_block_stats(simd, x, block),
+    )
+}
+
+#[inline(always)]
+fn column_block_stats<S: Simd>(simd: S, x: &[f32], block: ColumnBlock<S>) -> StripStats<S> {
     let n = block.count();
-    let TwoPass { m, c, m2, q } = attempt(simd, block, x);
+    let TwoPass { m, c, m2, q } = two_pass::<S, f32x16<S>, _>(simd, block, x);
     let mut doubtful = !q.all(f32::INFINITY).greater(q);
     let tiny = q.all(SMALLEST_SQUARES).greater(q);
     if tiny.any_true() {

@@ -1,6 +1,6 @@
 //! Blocks of contiguous segments: planes, rows, groups.
 
-use super::block::{Block, add, add_chains};
+use super::block::{Block, add, add_chains, each};
 use super::lanes::{LANES, Lanes, Real as _, first_lanes, padded};
 use fearless_simd::{Simd, SimdBase as _, mask32x16};
 
@@ -98,7 +98,7 @@ impl RowBlock {
         &self,
         simd: S,
         inputs: [&[f32]; INPUTS],
-        f: impl Fn([V; INPUTS]) -> [V; SUMS],
+        f: impl Fn([V; INPUTS]) -> [V; SUMS] + Copy,
     ) -> [[V; SUMS]; 4] {
         let tail = first_lanes(simd, self.last % LANES);
         let mut chains = zeros(simd);
@@ -107,8 +107,8 @@ impl RowBlock {
             let end = (piece + self.per_chain).min(self.pieces);
             while piece < end {
                 let len = if piece + 1 == self.pieces { self.last } else { self.len };
-                let inputs = inputs.map(|x| x.get(piece * self.stride..).unwrap_or(&[]));
-                *chain = add_piece(simd, *chain, inputs, len, tail, &f);
+                let inputs = from(inputs, piece * self.stride);
+                *chain = add_piece(simd, *chain, inputs, len, tail, f);
                 piece += 1;
             }
         }
@@ -129,14 +129,19 @@ impl<S: Simd> Block<S> for RowBlock {
         &self,
         simd: S,
         inputs: [&[f32]; INPUTS],
-        f: impl Fn([V; INPUTS]) -> [V; SUMS],
+        f: impl Fn([V; INPUTS]) -> [V; SUMS] + Copy,
     ) -> [V::Scalar; SUMS] {
-        let inputs = inputs.map(|x| x.get(self.start..).unwrap_or(&[]));
+        let inputs = from(inputs, self.start);
         let chains = match quarters(inputs) {
             Some(quarters) if self.is_full() => full_block(simd, quarters, f),
             _ => self.chains(simd, inputs, f),
         };
-        add_chains(chains).map(Lanes::fold)
+        each(
+            add_chains(chains),
+            V::Scalar::ZERO,
+            #[inline(always)]
+            |v| v.fold(),
+        )
     }
 
     #[inline(always)]
@@ -144,6 +149,20 @@ impl<S: Simd> Block<S> for RowBlock {
         V::filled(simd, sum)
     }
 }
+
+/// The inputs from an element on.
+#[inline(always)]
+fn from<const INPUTS: usize>(inputs: [&[f32]; INPUTS], start: usize) -> [&[f32]; INPUTS] {
+    each(
+        inputs,
+        &[][..],
+        #[inline(always)]
+        |x| x.get(start..).unwrap_or(&[]),
+    )
+}
+
+/// No vectors and no rest.
+const NOTHING: (&[[f32; LANES]], &[f32]) = (&[], &[]);
 
 /// Adds the first `len` elements of a piece to a chain. The inputs may go on beyond `len`, so that
 /// the last vector can be read whole and masked; only at the very end of memory it is copied.
@@ -154,19 +173,37 @@ fn add_piece<S: Simd, V: Lanes<S>, const INPUTS: usize, const SUMS: usize>(
     inputs: [&[f32]; INPUTS],
     len: usize,
     tail: mask32x16<S>,
-    f: impl Fn([V; INPUTS]) -> [V; SUMS],
+    f: impl Fn([V; INPUTS]) -> [V; SUMS] + Copy,
 ) -> [V; SUMS] {
-    let vectors = inputs.map(|x| x.as_chunks::<LANES>());
+    let zero = V::filled(simd, V::Scalar::ZERO);
+    let vectors = each(
+        inputs,
+        NOTHING,
+        #[inline(always)]
+        |x| x.as_chunks::<LANES>(),
+    );
     let mut left = len;
     let mut i = 0;
     while left > 0 {
-        let loaded = vectors.map(|(whole, rest)| match whole.get(i) {
-            Some(vector) => V::load(simd, vector),
-            None => V::load(simd, &padded(rest)),
-        });
-        let terms = f(loaded);
-        let whole = left >= LANES;
-        chain = add(chain, if whole { terms } else { terms.map(|v| v.keep(tail)) });
+        let loaded = each(
+            vectors,
+            zero,
+            #[inline(always)]
+            |(whole, rest)| match whole.get(i) {
+                Some(vector) => V::load(simd, vector),
+                None => V::load(simd, &padded(rest)),
+            },
+        );
+        let mut terms = f(loaded);
+        if left < LANES {
+            terms = each(
+                terms,
+                zero,
+                #[inline(always)]
+                |v| v.keep(tail),
+            );
+        }
+        chain = add(chain, terms);
         left = left.saturating_sub(LANES);
         i += 1;
     }
@@ -201,19 +238,19 @@ fn quarters<'a, const INPUTS: usize>(
 fn full_block<S: Simd, V: Lanes<S>, const INPUTS: usize, const SUMS: usize>(
     simd: S,
     [q0, q1, q2, q3]: [[&Chain; INPUTS]; 4],
-    f: impl Fn([V; INPUTS]) -> [V; SUMS],
+    f: impl Fn([V; INPUTS]) -> [V; SUMS] + Copy,
 ) -> [[V; SUMS]; 4] {
     if S::f32s::LEN >= 8 && SUMS == 1 {
-        return full_chains(simd, [q0, q1, q2, q3], &f);
+        return full_chains(simd, [q0, q1, q2, q3], f);
     }
     let mut chains = zeros(simd);
     if S::f32s::LEN >= 8 {
         for (pair, quarters) in chains.as_chunks_mut::<2>().0.iter_mut().zip([[q0, q1], [q2, q3]]) {
-            *pair = full_chains(simd, quarters, &f);
+            *pair = full_chains(simd, quarters, f);
         }
     } else {
         for (chain, quarter) in chains.iter_mut().zip([q0, q1, q2, q3]) {
-            [*chain] = full_chains(simd, [quarter], &f);
+            [*chain] = full_chains(simd, [quarter], f);
         }
     }
     chains
@@ -224,13 +261,19 @@ fn full_block<S: Simd, V: Lanes<S>, const INPUTS: usize, const SUMS: usize>(
 fn full_chains<S: Simd, V: Lanes<S>, const SIDE: usize, const INPUTS: usize, const SUMS: usize>(
     simd: S,
     quarters: [[&Chain; INPUTS]; SIDE],
-    f: impl Fn([V; INPUTS]) -> [V; SUMS],
+    f: impl Fn([V; INPUTS]) -> [V; SUMS] + Copy,
 ) -> [[V; SUMS]; SIDE] {
-    let mut chains = zeros(simd);
+    let zero = V::filled(simd, V::Scalar::ZERO);
+    let mut chains = [[zero; SUMS]; SIDE];
     for i in 0..CHAIN / LANES {
         for (chain, quarter) in chains.iter_mut().zip(quarters) {
             #[expect(clippy::indexing_slicing, reason = "i is below the array's length")]
-            let vectors = quarter.map(|x| V::load(simd, &x[i]));
+            let vectors = each(
+                quarter,
+                zero,
+                #[inline(always)]
+                |x| V::load(simd, &x[i]),
+            );
             *chain = add(*chain, f(vectors));
         }
     }
