@@ -18,7 +18,7 @@ pub(crate) const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 /// What the two words of the key grow by between rounds.
 pub(crate) const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 /// Rounds. Fewer are not offered.
-pub(crate) const ROUNDS: u32 = 10;
+pub(crate) const ROUNDS: usize = 10;
 
 /// Computes one block of Philox4x32-10: four words from a counter of four words and a key of two.
 ///

@@ -8,138 +8,269 @@
 //! one multiply instruction, its high word one shift, and the low word needs no operation at all:
 //! the upper half of a lane may hold anything, since every use masks it (and the compiler sees that
 //! the multiply instruction ignores it anyway). Words are packed only once, at the end.
+//!
+//! Decisions go through a buffer of 1024 bytes. So its four ties or so are refined together, eight
+//! side by side, instead of one by one in the middle of the main loop.
 
 use super::apply::Tensor;
-use super::lanes::{LANES, Lanes, Value as _};
 use crate::philox::{Domain, Key, MULTIPLIERS, ROUNDS, WEYL};
-use fearless_simd::{Bytes as _, MaskWiden as _, Select as _, Simd, SimdBase as _, SimdMask as _};
-use fearless_simd::{SimdFrom as _, f32x16, mask8x64, mask32x16, u8x64, u64x8};
+use fearless_simd::{Bytes as _, Select as _, Simd, SimdBase as _, SimdFrom as _};
+use fearless_simd::{SimdMask as _, u8x64, u64x8};
 
 /// Elements decided together.
-pub(crate) const GROUP: usize = 128;
-/// Philox blocks that they take.
-const GROUP_BLOCKS: u64 = 8;
+const GROUP: usize = 128;
+/// Philox blocks that they take, one a lane.
+const GROUP_BLOCKS: usize = 8;
 /// Elements that one Philox block decides.
-pub(crate) const PER_BLOCK: u64 = 16;
+const PER_BLOCK: u64 = 16;
+/// Groups in the buffer.
+const GROUPS: usize = 8;
+/// Elements in the buffer.
+const BUFFER: usize = GROUPS * GROUP;
 
 /// A drop probability as an integer threshold of 40 bits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Threshold {
-    /// Bytes below this drop. 256 drops all.
-    byte: u16,
+    /// Bytes below this drop.
+    byte: u8,
     /// Refinement words below this drop, where the byte ties.
     word: u32,
 }
 
 impl Threshold {
-    /// The threshold for T = p·2^40.
+    /// The threshold for T = p·2^40, below 2^40.
     #[expect(clippy::cast_possible_truncation, reason = "cuts the number in two on purpose")]
     pub(crate) const fn new(t: u64) -> Self {
-        Self { byte: (t >> 32) as u16, word: t as u32 }
+        Self { byte: (t >> 32) as u8, word: t as u32 }
     }
 
     /// Whether one element is kept.
     pub(crate) fn keeps(self, key: Key, index: u64) -> bool {
-        let [w0, w1, w2, w3] = key.block(Domain::Words, index / PER_BLOCK);
-        let word = match index / 4 % 4 {
-            0 => w0,
-            1 => w1,
-            2 => w2,
-            _ => w3,
+        let words = key.block(Domain::Words, index / PER_BLOCK);
+        let [b0, b1, b2, b3] = pick(words, index / 4).to_le_bytes();
+        let byte = match index % 4 {
+            0 => b0,
+            1 => b1,
+            2 => b2,
+            _ => b3,
         };
-        let byte = (word >> (8 * (index % 4)) & 255) as u16;
         byte > self.byte || (byte == self.byte && self.tie_keeps(key, index))
     }
 
     /// Whether an element whose byte ties is kept.
     fn tie_keeps(self, key: Key, index: u64) -> bool {
-        if self.word == 0 {
-            return true;
+        self.word == 0 || pick(key.block(Domain::Refinement, index / 4), index) >= self.word
+    }
+}
+
+/// Word `index` mod 4.
+#[inline(always)]
+fn pick([w0, w1, w2, w3]: [u32; 4], index: u64) -> u32 {
+    match index % 4 {
+        0 => w0,
+        1 => w1,
+        2 => w2,
+        _ => w3,
+    }
+}
+
+/// The two words of the key in each round.
+type RoundKeys = [[u64; 2]; ROUNDS];
+
+fn round_keys(key: Key) -> RoundKeys {
+    let [mut k0, mut k1] = key.seed_words();
+    let mut keys = [[0; 2]; ROUNDS];
+    for round in &mut keys {
+        *round = [u64::from(k0), u64::from(k1)];
+        k0 = k0.wrapping_add(WEYL[0]);
+        k1 = k1.wrapping_add(WEYL[1]);
+    }
+    keys
+}
+
+/// Decides about consecutive elements, a buffer at a time.
+#[derive(Clone, Copy)]
+struct Decider {
+    threshold: Threshold,
+    key: Key,
+    keys: RoundKeys,
+}
+
+/// Which elements of a buffer are kept: 255 for those, 0 for the others.
+type Keep = [[u8; 64]; BUFFER / 64];
+
+impl Decider {
+    /// Decides about the elements of `groups` groups, from Philox block `block` on.
+    #[inline(always)]
+    fn decide<S: Simd>(&self, simd: S, block: u64, groups: usize, keep: &mut Keep) {
+        if is_scalar(simd) {
+            return self.decide_one_by_one(block, groups, keep);
         }
-        let [w0, w1, w2, w3] = key.block(Domain::Refinement, index / 4);
-        let word = match index % 4 {
-            0 => w0,
-            1 => w1,
-            2 => w2,
-            _ => w3,
-        };
-        word >= self.word
+        let mut ties = [[0; 2]; GROUPS];
+        let (pairs, _) = keep.as_chunks_mut::<2>();
+        for (group, (keep, ties)) in pairs.iter_mut().zip(&mut ties).take(groups).enumerate() {
+            let block = block.wrapping_add((group * GROUP_BLOCKS) as u64);
+            *ties = self.decide_group(simd, block, keep);
+        }
+        if self.threshold.word > 0 {
+            self.refine_ties(simd, block.wrapping_mul(PER_BLOCK), ties.as_flattened(), keep);
+        }
     }
 
-    /// Bit i of the result: whether element 16·block + i is kept.
-    #[inline(never)]
-    fn group_bits<S: Simd>(self, simd: S, key: Key, block: u64) -> u128 {
-        if is_scalar(simd) {
-            return self.group_bits_scalar(key, block);
+    /// Decides about one group by its bytes, and says which of them tie. Ties are kept for now.
+    #[inline(always)]
+    fn decide_group<S: Simd>(&self, simd: S, block: u64, keep: &mut [[u8; 64]; 2]) -> [u64; 2] {
+        let mut counters = [0; GROUP_BLOCKS];
+        for (i, counter) in counters.iter_mut().enumerate() {
+            *counter = block.wrapping_add(i as u64);
         }
-        simd.vectorize(
+        let words = self.philox(simd, Domain::Words, counters);
+        let threshold = u8x64::simd_from(simd, self.threshold.byte);
+        let mut ties = [0; 2];
+        for ((bytes, keep), ties) in in_order(simd, words).iter().zip(keep).zip(&mut ties) {
+            let kept = bytes.simd_ge(threshold);
+            kept.select(u8x64::simd_from(simd, 255), u8x64::simd_from(simd, 0)).store_array(keep);
+            *ties = bytes.simd_eq(threshold).to_bitmask();
+        }
+        ties
+    }
+
+    /// Decides about all ties of a buffer, eight at a time.
+    #[inline(always)]
+    fn refine_ties<S: Simd>(&self, simd: S, first: u64, ties: &[u64], keep: &mut Keep) {
+        let mut batch = [0; GROUP_BLOCKS];
+        let mut count = 0;
+        for (position, bits) in (0..).step_by(64).zip(ties) {
+            let mut bits = *bits;
+            while bits != 0 {
+                if let Some(slot) = batch.get_mut(count) {
+                    *slot = position + bits.trailing_zeros() as usize;
+                }
+                count += 1;
+                bits &= bits - 1;
+                if count == GROUP_BLOCKS {
+                    self.refine(simd, first, &batch, count, keep);
+                    count = 0;
+                }
+            }
+        }
+        if count > 0 {
+            self.refine(simd, first, &batch, count, keep);
+        }
+    }
+
+    /// Drops those of the first `count` elements whose refinement word is below the threshold.
+    #[inline(never)]
+    fn refine<S: Simd>(
+        &self,
+        simd: S,
+        first: u64,
+        positions: &[usize; GROUP_BLOCKS],
+        count: usize,
+        keep: &mut Keep,
+    ) {
+        let mut counters = [0; GROUP_BLOCKS];
+        for (counter, position) in counters.iter_mut().zip(positions) {
+            *counter = first.wrapping_add(*position as u64) / 4;
+        }
+        let words = simd.vectorize(
             #[inline(always)]
-            || {
-                let [low, high] = self.group_masks(simd, key, block);
-                u128::from(low.to_bitmask()) | u128::from(high.to_bitmask()) << 64
-            },
-        )
+            || self.philox(simd, Domain::Refinement, counters),
+        );
+        let [w0, w1, w2, w3] = words;
+        let [w0, w1, w2, w3] = [*w0, *w1, *w2, *w3];
+        let lanes = w0.into_iter().zip(w1).zip(w2.into_iter().zip(w3)).zip(positions);
+        for (((w0, w1), (w2, w3)), position) in lanes.take(count) {
+            // `first` is a multiple of 16, so a position has the index's last bits.
+            let word = match position % 4 {
+                0 => w0,
+                1 => w1,
+                2 => w2,
+                _ => w3,
+            } & 0xFFFF_FFFF;
+            if word < u64::from(self.threshold.word)
+                && let Some(keep) = keep.as_flattened_mut().get_mut(*position)
+            {
+                *keep = 0;
+            }
+        }
+    }
+
+    /// Philox blocks, one a lane: each vector holds one of the four words, in the lower halves of
+    /// its lanes.
+    #[inline(always)]
+    fn philox<S: Simd>(
+        &self,
+        simd: S,
+        domain: Domain,
+        counters: [u64; GROUP_BLOCKS],
+    ) -> [u64x8<S>; 4] {
+        let all = |x: u64| u64x8::simd_from(simd, x);
+        let stream = self.key.stream() | (domain as u64) << 62;
+        let low = all(0xFFFF_FFFF);
+        let (m0, m1) = (all(u64::from(MULTIPLIERS[0])), all(u64::from(MULTIPLIERS[1])));
+        let mut c0 = u64x8::load_array(simd, counters);
+        let mut c1 = c0 >> 32;
+        let mut c2 = all(stream);
+        let mut c3 = all(stream >> 32);
+        for [k0, k1] in &self.keys {
+            let p0 = (c0 & low) * m0;
+            let p1 = (c2 & low) * m1;
+            c0 = (p1 >> 32) ^ c1 ^ all(*k0);
+            c1 = p1;
+            c2 = (p0 >> 32) ^ c3 ^ all(*k1);
+            c3 = p0;
+        }
+        [c0, c1, c2, c3]
     }
 
     /// Without vectors, and on any byte order.
-    fn group_bits_scalar(self, key: Key, block: u64) -> u128 {
-        let mut bits = 0_u128;
-        for i in 0..GROUP_BLOCKS {
-            let block = block.wrapping_add(i);
+    fn decide_one_by_one(&self, block: u64, groups: usize, keep: &mut Keep) {
+        let (blocks, _) = keep.as_flattened_mut().as_chunks_mut::<16>();
+        for (i, keep) in blocks.iter_mut().take(groups * GROUP_BLOCKS).enumerate() {
+            let block = block.wrapping_add(i as u64);
             let mut index = block.wrapping_mul(PER_BLOCK);
-            let mut kept = 0_u128;
-            for byte in key.block(Domain::Words, block).map(u32::to_le_bytes).into_iter().flatten()
-            {
-                let byte = u16::from(byte);
-                let keep = byte > self.byte || (byte == self.byte && self.tie_keeps(key, index));
-                kept = kept >> 1 | u128::from(keep) << 127;
+            let words = self.key.block(Domain::Words, block).map(u32::to_le_bytes);
+            for (keep, byte) in keep.iter_mut().zip(words.as_flattened()) {
+                let Threshold { byte: threshold, .. } = self.threshold;
+                let kept = *byte > threshold
+                    || (*byte == threshold && self.threshold.tie_keeps(self.key, index));
+                *keep = if kept { 255 } else { 0 };
                 index = index.wrapping_add(1);
             }
-            bits = bits >> 16 | kept;
         }
-        bits
     }
 
-    /// The same as masks of 64 elements each.
+    /// Hands out the decisions about `len` elements from number `offset` on, piece by piece:
+    /// `f(start, keep)`, with all pieces but the last of a whole number of 16 elements.
     #[inline(always)]
-    fn group_masks<S: Simd>(self, simd: S, key: Key, block: u64) -> [mask8x64<S>; 2] {
-        let [low, high] = philox_group(simd, key, block);
-        let first = block.wrapping_mul(PER_BLOCK);
-        [self.decide(simd, low, key, first), self.decide(simd, high, key, first.wrapping_add(64))]
-    }
-
-    /// Decides about 64 elements, the first of which is number `first`.
-    #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "256 is handled by the caller")]
-    fn decide<S: Simd>(self, simd: S, bytes: u8x64<S>, key: Key, first: u64) -> mask8x64<S> {
-        let threshold = u8x64::simd_from(simd, self.byte as u8);
-        if self.word == 0 {
-            return bytes.simd_ge(threshold);
+    fn for_each_piece<S: Simd>(
+        &self,
+        simd: S,
+        offset: u64,
+        len: usize,
+        mut f: impl FnMut(usize, &[u8]),
+    ) {
+        let mut keep = [[0; 64]; BUFFER / 64];
+        // Where the first element lies within its Philox block. So does every piece's first: a piece
+        // leaves room for it, in whole blocks.
+        let skipped = (offset % PER_BLOCK) as usize;
+        let step = if skipped == 0 { BUFFER } else { BUFFER - 16 };
+        let mut block = offset / PER_BLOCK;
+        let mut start = 0;
+        while start < len {
+            let count = step.min(len - start);
+            self.decide(simd, block, (skipped + count).div_ceil(GROUP), &mut keep);
+            let decided = keep.as_flattened();
+            f(start, decided.get(skipped..).and_then(|keep| keep.get(..count)).unwrap_or(&[]));
+            block = block.wrapping_add((step as u64) / PER_BLOCK);
+            start += count;
         }
-        let kept = bytes.simd_gt(threshold);
-        let mut ties = bytes.simd_eq(threshold).to_bitmask();
-        if ties == 0 {
-            return kept;
-        }
-        let mut bits = kept.to_bitmask();
-        while ties != 0 {
-            let lane = ties.trailing_zeros();
-            if self.tie_keeps(key, first.wrapping_add(u64::from(lane))) {
-                bits |= 1 << lane;
-            }
-            ties &= ties - 1;
-        }
-        mask8x64::from_bitmask(simd, bits)
     }
 }
 
-#[inline(always)]
-fn words64<S: Simd>(simd: S, x: u64) -> u64x8<S> {
-    u64x8::simd_from(simd, x)
-}
-
-/// Whether decisions are made element by element: without vectors, or where the bytes of a word do
-/// not lie in memory in the order in which they decide.
+/// Whether decisions are made one by one: without vectors, or where the bytes of a word do not lie
+/// in memory in the order in which they decide.
 #[inline(always)]
 fn is_scalar<S: Simd>(simd: S) -> bool {
     simd.level().is_fallback() || cfg!(target_endian = "big")
@@ -147,25 +278,8 @@ fn is_scalar<S: Simd>(simd: S) -> bool {
 
 /// The bytes of eight Philox blocks, in the order of the elements they decide.
 #[inline(always)]
-fn philox_group<S: Simd>(simd: S, key: Key, block: u64) -> [u8x64<S>; 2] {
-    let words = words64(simd, 0xFFFF_FFFF);
-    let [m0, m1] = MULTIPLIERS;
-    let (m0, m1) = (words64(simd, u64::from(m0)), words64(simd, u64::from(m1)));
-    let mut c0 = words64(simd, block) + u64x8::load_array(simd, [0, 1, 2, 3, 4, 5, 6, 7]);
-    let mut c1 = c0 >> 32;
-    let mut c2 = words64(simd, key.stream());
-    let mut c3 = words64(simd, key.stream() >> 32);
-    let [mut k0, mut k1] = key.seed_words();
-    for _ in 0..ROUNDS {
-        let p0 = (c0 & words) * m0;
-        let p1 = (c2 & words) * m1;
-        c0 = (p1 >> 32) ^ c1 ^ words64(simd, u64::from(k0));
-        c1 = p1;
-        c2 = (p0 >> 32) ^ c3 ^ words64(simd, u64::from(k1));
-        c3 = p0;
-        k0 = k0.wrapping_add(WEYL[0]);
-        k1 = k1.wrapping_add(WEYL[1]);
-    }
+fn in_order<S: Simd>(simd: S, [c0, c1, c2, c3]: [u64x8<S>; 4]) -> [u8x64<S>; 2] {
+    let words = u64x8::simd_from(simd, 0xFFFF_FFFF);
     let low = (c0 & words) | (c1 << 32);
     let high = (c2 & words) | (c3 << 32);
     [low.zip_low(high).bitcast(), low.zip_high(high).bitcast()]
@@ -181,79 +295,32 @@ pub(crate) fn apply<S: Simd>(
     scale: f32,
     mut tensor: Tensor<'_>,
 ) {
+    let decider = Decider { threshold, key, keys: round_keys(key) };
     let len = tensor.input().len();
-    let mut block = offset / PER_BLOCK;
-    let mut start = 0;
-    // A group that begins before the first element.
-    let skipped = (offset % PER_BLOCK) as usize;
-    if skipped > 0 {
-        start = len.min(GROUP - skipped);
-        let bits = threshold.group_bits(simd, key, block) >> skipped;
-        apply_bits(simd, bits, scale, tensor.piece(0, start));
-        block = block.wrapping_add(GROUP_BLOCKS);
-    }
-    while len - start >= GROUP {
-        let piece = tensor.piece(start, GROUP);
-        if is_scalar(simd) {
-            apply_bits(simd, threshold.group_bits(simd, key, block), scale, piece);
-        } else {
-            apply_masks(simd, threshold.group_masks(simd, key, block), scale, piece);
-        }
-        start += GROUP;
-        block = block.wrapping_add(GROUP_BLOCKS);
-    }
-    if start < len {
-        let bits = threshold.group_bits(simd, key, block);
-        apply_bits(simd, bits, scale, tensor.piece(start, len - start));
-    }
-}
-
-/// A whole group.
-#[inline(always)]
-fn apply_masks<S: Simd>(simd: S, masks: [mask8x64<S>; 2], scale: f32, tensor: Tensor<'_>) {
-    let [low, high] = masks;
-    let ([m0, m1, m2, m3], [m4, m5, m6, m7]) = (quarters(low), quarters(high));
-    let masks = [m0, m1, m2, m3, m4, m5, m6, m7];
-    match tensor {
-        Tensor::Apart(x, y) => {
-            let (xs, ys) = (x.as_chunks::<LANES>().0, y.as_chunks_mut::<LANES>().0);
-            for (mask, (x, y)) in masks.iter().zip(xs.iter().zip(ys)) {
-                kept(*mask, Lanes::load(simd, x), scale).store_array(y);
-            }
-        }
-        Tensor::InPlace(x) => {
-            for (mask, x) in masks.iter().zip(x.as_chunks_mut::<LANES>().0) {
-                kept(*mask, Lanes::load(simd, x), scale).store_array(x);
-            }
-        }
-    }
-}
-
-/// A mask of bytes as masks of elements.
-#[inline(always)]
-fn quarters<S: Simd>(mask: mask8x64<S>) -> [mask32x16<S>; 4] {
-    let (low, high) = mask.widen();
-    let ((a, b), (c, d)) = (low.widen(), high.widen());
-    [a, b, c, d]
-}
-
-/// A part of a group, from its first element on.
-#[inline(always)]
-fn apply_bits<S: Simd>(simd: S, bits: u128, scale: f32, tensor: Tensor<'_>) {
-    tensor.map(
+    decider.for_each_piece(
         simd,
+        offset,
+        len,
         #[inline(always)]
-        |i, x| {
-            #[expect(clippy::cast_possible_truncation, reason = "sixteen bits are used")]
-            let mask = mask32x16::from_bitmask(simd, (bits >> (i % GROUP)) as u64 & 0xFFFF);
-            kept(mask, x, scale)
+        |start, keep| match tensor.piece(start, keep.len()) {
+            Tensor::Apart(x, y) => {
+                for ((x, y), keep) in x.iter().zip(y).zip(keep) {
+                    *y = kept(*keep, *x, scale);
+                }
+            }
+            Tensor::InPlace(x) => {
+                for (x, keep) in x.iter_mut().zip(keep) {
+                    *x = kept(*keep, *x, scale);
+                }
+            }
         },
     );
 }
 
+/// A select and not a multiplication: a dropped NaN is gone.
 #[inline(always)]
-fn kept<S: Simd>(mask: mask32x16<S>, x: f32x16<S>, scale: f32) -> f32x16<S> {
-    mask.select(x * scale, x.all(0.0))
+fn kept(keep: u8, x: f32, scale: f32) -> f32 {
+    if keep == 0 { 0.0 } else { x * scale }
 }
 
 /// Writes one bit an element, 1 for kept, the lowest bit of a byte first. The bits behind `len` are
@@ -267,20 +334,24 @@ pub(crate) fn pack<S: Simd>(
     len: usize,
     mask: &mut [u8],
 ) {
-    // Whole bytes of a group that begins up to 15 elements early.
-    let skipped = offset % PER_BLOCK;
-    let bytes = if skipped == 0 { GROUP / 8 } else { GROUP / 8 - 2 };
-    let mut block = offset / PER_BLOCK;
-    let mut rest = len;
-    for chunk in mask.chunks_mut(bytes) {
-        let mut bits = threshold.group_bits(simd, key, block) >> skipped;
-        if rest < GROUP {
-            bits &= (1 << rest) - 1;
-        }
-        for (byte, value) in chunk.iter_mut().zip(bits.to_le_bytes()) {
-            *byte = value;
-        }
-        block = block.wrapping_add(bytes as u64 / 2);
-        rest = rest.saturating_sub(bytes * 8);
-    }
+    let decider = Decider { threshold, key, keys: round_keys(key) };
+    decider.for_each_piece(
+        simd,
+        offset,
+        len,
+        #[inline(always)]
+        |start, keep| {
+            let mask = mask.get_mut(start / 8..).unwrap_or(&mut []);
+            let (words, rest) = keep.as_chunks::<64>();
+            let (whole, _) = mask.as_chunks_mut::<8>();
+            for (keep, bits) in words.iter().zip(whole) {
+                let keep = u8x64::load_array_ref(simd, keep);
+                *bits = keep.simd_gt(u8x64::simd_from(simd, 0)).to_bitmask().to_le_bytes();
+            }
+            let mask = mask.get_mut(words.len() * 8..).unwrap_or(&mut []);
+            for (keep, bits) in rest.chunks(8).zip(mask) {
+                *bits = keep.iter().rev().fold(0, |bits, keep| bits << 1 | (keep & 1));
+            }
+        },
+    );
 }
