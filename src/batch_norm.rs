@@ -7,8 +7,7 @@ use crate::error::{check_eps, check_len, check_optional};
 use crate::kernel::apply::{Affine, Tensor};
 use crate::kernel::backward::{self, Channel, Mode, Pass};
 use crate::kernel::finish::{Constants, at_most_max, narrow};
-use crate::kernel::moments::Stats;
-use crate::kernel::per_channel;
+use crate::kernel::per_channel::{self, Known, Summary};
 use crate::{Backend, Error, Layout, Moments};
 
 /// How much a batch counts in the running statistics: r ← (1 − a)·r + a·new.
@@ -77,9 +76,10 @@ impl Saved<'_> {
         check_len("saved_rstd", len, self.rstd.len())
     }
 
-    pub(crate) fn write(&mut self, index: usize, mean: f32, rstd: f32) {
-        set(self.mean, index, mean);
-        set(self.rstd, index, rstd);
+    /// Writes the statistics of neighbouring reductions.
+    pub(crate) fn write(&mut self, first: usize, mean: &[f32], rstd: &[f32]) {
+        set(self.mean, first, mean);
+        set(self.rstd, first, rstd);
     }
 }
 
@@ -267,7 +267,7 @@ impl BatchNorm {
         check_len("x", self.layout.len(), x.len())?;
         self.check_given(gamma, beta, mean, var)?;
         check_len("y", self.layout.len(), y.len())?;
-        self.run_given(Tensor::Apart(x, y), Affine { gamma, beta }, mean, var);
+        self.run_inference(Tensor::Apart(x, y), Affine { gamma, beta }, Known::Given { mean, var });
         Ok(())
     }
 
@@ -287,7 +287,7 @@ impl BatchNorm {
         check_eps(self.eps)?;
         self.check_given(gamma, beta, mean, var)?;
         check_len("x", self.layout.len(), x.len())?;
-        self.run_given(Tensor::InPlace(x), Affine { gamma, beta }, mean, var);
+        self.run_inference(Tensor::InPlace(x), Affine { gamma, beta }, Known::Given { mean, var });
         Ok(())
     }
 
@@ -306,9 +306,9 @@ impl BatchNorm {
         if self.layout.is_empty() {
             return Ok(());
         }
-        let record = |channel: usize, stats: &Stats| {
+        let record = |channel: usize, batch: Moments| {
             if let Some(moments) = moments.get_mut(channel) {
-                moments.merge(&stats.moments());
+                moments.merge(&batch);
             }
         };
         let shape = self.layout.per_channel();
@@ -337,7 +337,8 @@ impl BatchNorm {
         self.check_affine(gamma, beta)?;
         check_len("moments", self.layout.channels(), moments.len())?;
         check_len("y", self.layout.len(), y.len())?;
-        self.run_population(Tensor::Apart(x, y), Affine { gamma, beta }, moments);
+        let known = Known::Population(moments);
+        self.run_inference(Tensor::Apart(x, y), Affine { gamma, beta }, known);
         Ok(())
     }
 
@@ -357,7 +358,8 @@ impl BatchNorm {
         self.check_affine(gamma, beta)?;
         check_len("moments", self.layout.channels(), moments.len())?;
         check_len("x", self.layout.len(), x.len())?;
-        self.run_population(Tensor::InPlace(x), Affine { gamma, beta }, moments);
+        let known = Known::Population(moments);
+        self.run_inference(Tensor::InPlace(x), Affine { gamma, beta }, known);
         Ok(())
     }
 
@@ -488,49 +490,33 @@ impl BatchNorm {
         if self.layout.is_empty() {
             return;
         }
-        let kind = self.running_variance;
-        let record = |channel: usize, stats: &Stats, rstd: f32| {
+        let less = u8::from(self.running_variance == RunningVariance::Unbiased);
+        // One value has no variance that could be added to a running one.
+        let has_variance = self.layout.len() > self.layout.channels();
+        let record = |first: usize, summary: Summary<'_>| {
             if let Some(saved) = &mut saved {
-                saved.write(channel, stats.mean(), rstd);
+                saved.write(first, summary.mean, summary.rstd);
             }
             if let Some(running) = &mut running {
-                update(running, channel, stats, kind, factor);
+                mix(running.mean, first, summary.mean, factor);
+                if has_variance {
+                    mix(running.var, first, summary.variance, factor);
+                }
             }
         };
         let (shape, eps) = (self.layout.per_channel(), self.eps);
         dispatch!(self.backend, simd => {
-            per_channel::train(simd, shape, tensor, affine, eps, record)
+            per_channel::train(simd, shape, tensor, affine, eps, less, record)
         });
     }
 
-    fn run_given(&self, tensor: Tensor<'_>, affine: Affine<'_>, mean: &[f32], var: &[f32]) {
-        let eps = self.eps;
-        self.run_inference(tensor, affine, |channel| {
-            Constants::given(get(mean, channel), get(var, channel), eps)
-        });
-    }
-
-    fn run_population(&self, tensor: Tensor<'_>, affine: Affine<'_>, moments: &[Moments]) {
-        let eps = self.eps;
-        self.run_inference(tensor, affine, |channel| {
-            let moments = moments.get(channel).copied().unwrap_or_default();
-            Constants::from_moments(&moments, eps)
-        });
-    }
-
-    #[inline(always)]
-    fn run_inference(
-        &self,
-        tensor: Tensor<'_>,
-        affine: Affine<'_>,
-        constants: impl Fn(usize) -> Constants,
-    ) {
+    fn run_inference(&self, tensor: Tensor<'_>, affine: Affine<'_>, known: Known<'_>) {
         if self.layout.is_empty() {
             return;
         }
-        let shape = self.layout.per_channel();
+        let (shape, eps) = (self.layout.per_channel(), self.eps);
         dispatch!(self.backend, simd => {
-            per_channel::infer(simd, shape, tensor, affine, constants)
+            per_channel::infer(simd, shape, tensor, affine, known, eps)
         });
     }
 
@@ -540,19 +526,19 @@ impl BatchNorm {
         mode: Mode,
         dy: &[f32],
         x: &[f32],
-        channel: impl Fn(usize) -> Channel,
+        channel: impl Fn(usize) -> Channel<f32>,
         gradients: Gradients<'_>,
     ) {
         if self.layout.is_empty() {
             return;
         }
         let Gradients { x: dx, mut gamma, mut beta } = gradients;
-        let record = |index: usize, dgamma: f32, dbeta: f32| {
+        let record = |first: usize, dgamma: &[f32], dbeta: &[f32]| {
             if let Some(gamma) = &mut gamma {
-                set(gamma, index, dgamma);
+                set(gamma, first, dgamma);
             }
             if let Some(beta) = &mut beta {
-                set(beta, index, dbeta);
+                set(beta, first, dbeta);
             }
         };
         let shape = self.layout.per_channel();
@@ -561,22 +547,10 @@ impl BatchNorm {
     }
 }
 
-/// Moves running statistics towards those of a batch.
-fn update(
-    running: &mut Running<'_>,
-    channel: usize,
-    stats: &Stats,
-    kind: RunningVariance,
-    factor: f32,
-) {
-    let mix = |old: f32, new: f32| (1.0 - factor) * old + factor * new;
-    set(running.mean, channel, mix(get(running.mean, channel), stats.mean()));
-    if stats.count() > 1 {
-        let new = match kind {
-            RunningVariance::Unbiased => stats.sample_variance(),
-            RunningVariance::Biased => stats.variance(),
-        };
-        set(running.var, channel, at_most_max(mix(get(running.var, channel), new)));
+/// Moves the running statistics of neighbouring channels towards those of a batch.
+fn mix(running: &mut [f32], first: usize, new: &[f32], factor: f32) {
+    for (running, new) in running.iter_mut().skip(first).zip(new) {
+        *running = at_most_max((1.0 - factor) * *running + factor * *new);
     }
 }
 
@@ -585,8 +559,9 @@ fn get(values: &[f32], index: usize) -> f32 {
     values.get(index).copied().unwrap_or(0.0)
 }
 
-fn set(values: &mut [f32], index: usize, value: f32) {
-    if let Some(slot) = values.get_mut(index) {
-        *slot = value;
+/// Writes neighbouring elements.
+fn set(values: &mut [f32], first: usize, new: &[f32]) {
+    for (slot, value) in values.iter_mut().skip(first).zip(new) {
+        *slot = *value;
     }
 }

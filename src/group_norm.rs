@@ -158,7 +158,7 @@ impl GroupNorm {
         let (layout, eps) = (self.layout, self.eps);
         let record = |group, mean, rstd| {
             if let Some(saved) = &mut saved {
-                saved.write(group, mean, rstd);
+                saved.write(group, &[mean], &[rstd]);
             }
         };
         dispatch!(self.backend, simd => {

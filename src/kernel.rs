@@ -43,4 +43,5 @@ pub(crate) mod mask;
 pub(crate) mod moments;
 pub(crate) mod per_channel;
 pub(crate) mod rows;
+pub(crate) mod strip;
 pub(crate) mod tree;

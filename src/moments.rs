@@ -81,7 +81,9 @@ impl Moments {
     pub(crate) fn merged(self, other: Self) -> Self {
         let count = self.count.saturating_add(other.count);
         let weights = Weights::new(self.count_f64(), other.count_f64());
-        let (mean, m2) = weights.merge((self.mean, self.m2), (other.mean, other.m2));
+        let delta = other.mean - self.mean;
+        let mean = self.mean + delta * weights.share;
+        let m2 = (self.m2 + other.m2) + (delta * delta) * weights.product;
         Self { count, mean, m2 }
     }
 
@@ -138,9 +140,9 @@ impl Moments {
 #[derive(Clone, Copy)]
 pub(crate) struct Weights {
     /// n_b / N
-    share: f64,
+    pub(crate) share: f64,
     /// n_a·n_b / N
-    product: f64,
+    pub(crate) product: f64,
 }
 
 impl Weights {
@@ -148,15 +150,6 @@ impl Weights {
     pub(crate) fn new(a: f64, b: f64) -> Self {
         let n = a + b;
         Self { share: b / n, product: (a * b) / n }
-    }
-
-    /// Merges two pairs of mean and M2.
-    #[inline(always)]
-    pub(crate) fn merge(self, a: (f64, f64), b: (f64, f64)) -> (f64, f64) {
-        let delta = b.0 - a.0;
-        let mean = a.0 + delta * self.share;
-        let m2 = (a.1 + b.1) + (delta * delta) * self.product;
-        (mean, m2)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::columns::{Strip, load_lanes};
 use super::finish::{Constants, StripConstants};
-use super::lanes::{LANES, Lanes, Wide, first_lanes, padded};
+use super::lanes::{LANES, Lanes, Wide, first_lanes, padded, widened};
 use super::rows::Segments;
 use fearless_simd::{Select as _, Simd, SimdBase as _, f32x16};
 
@@ -239,11 +239,6 @@ pub(crate) fn apply_strip<S: Simd>(
             );
         },
     );
-}
-
-#[inline(always)]
-fn widened<S: Simd>(simd: S, x: f32x16<S>) -> Wide<S> {
-    Wide::load(simd, &x)
 }
 
 /// Writes f(x) for every element of a strip, row by row.

@@ -58,6 +58,14 @@ pub(crate) struct ColumnBlock<S: Simd> {
     mask: Option<mask32x16<S>>,
 }
 
+impl<S: Simd> ColumnBlock<S> {
+    /// The number of rows.
+    #[inline(always)]
+    pub(crate) const fn rows(&self) -> usize {
+        self.rows
+    }
+}
+
 impl<S: Simd> Block<S> for ColumnBlock<S> {
     type Sum<V: Lanes<S>> = V;
 

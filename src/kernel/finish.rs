@@ -1,10 +1,10 @@
 //! From moments to the constants of the apply and to the statistics that callers keep.
 
-use super::lanes::{LANES, Lanes, Real, Value, Wide};
-use super::moments::{Stats, StripStats};
+use super::lanes::{Lanes, Real, Value, Wide, widened};
+use super::moments::{Stats, TWO_TO_128, TwoPass};
+use super::strip::{StripMoments, StripStats};
 use crate::Moments;
-use fearless_simd::{Select as _, Simd, SimdBase as _, SimdFloat as _, SimdMask as _};
-use fearless_simd::{f32x16, mask32x16};
+use fearless_simd::{Select as _, Simd, SimdMask as _, f32x16, mask32x16};
 
 /// What the centred apply needs of one reduction.
 #[derive(Clone, Copy)]
@@ -33,7 +33,8 @@ impl Constants {
     pub(crate) fn rstd(&self) -> f32 {
         match *self {
             Self::Narrow { rstd, .. } => rstd,
-            Self::Wide { rstd, .. } => saturated(rstd),
+            // 1 / 0 does not occur, so what is infinite here was finite in f64.
+            Self::Wide { rstd, .. } => at_most_max(narrow(rstd)),
         }
     }
 }
@@ -67,39 +68,28 @@ impl Stats {
         }
     }
 
-    /// M2 / n, not above the largest finite number.
+    /// M2 / (n − `less`), not above the largest finite number.
     #[inline(always)]
-    pub(crate) fn variance(&self) -> f32 {
-        at_most_max(match *self {
-            Self::Narrow { n, m2, .. } => m2 / f32::count(n),
-            Self::Merged { moments, .. } => narrow(moments.variance()),
-        })
-    }
-
-    /// M2 / (n − 1), not above the largest finite number.
-    #[inline(always)]
-    pub(crate) fn sample_variance(&self) -> f32 {
-        at_most_max(match *self {
-            Self::Narrow { n, m2, .. } => m2 / f32::count(n.saturating_sub(1)),
-            Self::Merged { moments, .. } => narrow(moments.sample_variance()),
-        })
-    }
-
-    /// The number of elements reduced.
-    #[inline(always)]
-    pub(crate) fn count(&self) -> u64 {
+    #[expect(clippy::cast_precision_loss, reason = "rounding beyond 2^53 does not matter")]
+    pub(crate) fn variance(&self, less: u8) -> f32 {
         match *self {
-            Self::Narrow { n, .. } => n as u64,
-            Self::Merged { moments, .. } => moments.count(),
+            Self::Narrow { n, m2, .. } => {
+                at_most_max(m2 / f32::count(n.saturating_sub(usize::from(less))))
+            }
+            Self::Merged { moments, .. } => {
+                let divisor = moments.count().saturating_sub(u64::from(less));
+                at_most_max(narrow(moments.m2() / divisor as f64))
+            }
         }
     }
 }
 
 /// 1 / sqrt(var + eps), and 0 for a sum of zero: a constant input gives β.
 #[inline(always)]
-pub(crate) fn rstd<T: Real>(var: T, eps: T) -> T {
+pub(crate) fn rstd<T: Value>(var: T, eps: T) -> T {
     let sum = var + eps;
-    if sum == T::ZERO { T::ZERO } else { T::ONE / sum.sqrt() }
+    let (zero, one) = (sum.all(T::Scalar::ZERO), sum.all(T::Scalar::ONE));
+    T::select(sum.equal(zero), zero, one / sum.root())
 }
 
 /// Rounds to f32.
@@ -109,17 +99,11 @@ pub(crate) const fn narrow(value: f64) -> f32 {
     value as f32
 }
 
-/// Rounds to f32; a finite number stays finite.
-#[inline(always)]
-fn saturated(value: f64) -> f32 {
-    let rounded = narrow(value);
-    if rounded == f32::INFINITY && value < f64::INFINITY { f32::MAX } else { rounded }
-}
-
 /// The smaller of a number and the largest finite one; NaN stays NaN.
 #[inline(always)]
-pub(crate) fn at_most_max(value: f32) -> f32 {
-    if value > f32::MAX { f32::MAX } else { value }
+pub(crate) fn at_most_max<T: Value<Scalar = f32>>(value: T) -> T {
+    let max = value.all(f32::MAX);
+    T::select(value.greater(max), max, value)
 }
 
 /// What the centred apply needs of up to sixteen channels.
@@ -140,46 +124,59 @@ pub(crate) struct WideLanes<S: Simd> {
 }
 
 impl<S: Simd> StripConstants<S> {
-    /// The reciprocal standard deviations that are saved for backward.
+    /// The same constants in every lane.
     #[inline(always)]
-    pub(crate) fn saved_rstd(&self) -> [f32; LANES] {
-        let mut saved = self.rstd.values();
-        if let Some(wide) = self.wide {
-            for (lane, (slot, rstd)) in saved.iter_mut().zip(wide.rstd.values()).enumerate() {
-                if wide.lanes.to_bitmask() >> lane & 1 == 1 {
-                    *slot = saturated(rstd);
-                }
+    pub(crate) fn filled(simd: S, constants: Constants) -> Self {
+        let (mut narrow, mut wide) = ([0.0; 3], None);
+        match constants {
+            Constants::Narrow { hi, lo, rstd } => narrow = [hi, lo, rstd],
+            Constants::Wide { mean, rstd } => {
+                wide = Some(WideLanes {
+                    lanes: mask32x16::splat(simd, true),
+                    mean: Lanes::filled(simd, mean),
+                    rstd: Lanes::filled(simd, rstd),
+                });
             }
         }
-        saved
+        let [hi, lo, rstd] = narrow;
+        let (hi, lo) = (Lanes::filled(simd, hi), Lanes::filled(simd, lo));
+        Self { hi, lo, rstd: Lanes::filled(simd, rstd), wide }
     }
 
-    /// Puts the constants of sixteen channels side by side.
+    /// From statistics in f32.
     #[inline(always)]
-    pub(crate) fn gather(simd: S, constants: &[Constants; LANES]) -> Self {
-        let (mut hi, mut lo, mut narrow_rstd) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
-        let (mut mean, mut wide_rstd) = ([0.0; LANES], [0.0; LANES]);
-        let mut wide = 0_u64;
-        let narrow_slots = hi.iter_mut().zip(&mut lo).zip(&mut narrow_rstd);
-        let slots = narrow_slots.zip(mean.iter_mut().zip(&mut wide_rstd)).zip(constants);
-        for (lane, ((((h, l), r), (m, w)), constants)) in slots.enumerate() {
-            match *constants {
-                Constants::Narrow { hi, lo, rstd } => (*h, *l, *r) = (hi, lo, rstd),
-                Constants::Wide { mean, rstd } => {
-                    (*m, *w) = (mean, rstd);
-                    wide |= 1 << lane;
-                }
-            }
-        }
-        Self {
-            hi: Lanes::from_array(simd, hi),
-            lo: Lanes::from_array(simd, lo),
-            rstd: Lanes::from_array(simd, narrow_rstd),
-            wide: (wide != 0).then(|| WideLanes {
-                lanes: mask32x16::from_bitmask(simd, wide),
-                mean: Lanes::from_array(simd, mean),
-                rstd: Lanes::from_array(simd, wide_rstd),
-            }),
+    pub(crate) fn narrow(hi: f32x16<S>, lo: f32x16<S>, var: f32x16<S>, eps: f64) -> Self {
+        Self { hi, lo, rstd: rstd(var, var.all(narrow(eps))), wide: None }
+    }
+
+    /// From statistics in f64; channels are wide as [`Stats::merged`] says.
+    #[inline(always)]
+    pub(crate) fn wide(
+        simd: S,
+        mean: Wide<S>,
+        var: Wide<S>,
+        rescued: mask32x16<S>,
+        eps: f64,
+    ) -> Self {
+        let rstd = rstd(var, var.all(eps));
+        let hi = mean.narrow();
+        let lo = (mean - widened(simd, hi)).narrow();
+        let zero = Wide::lane_mask(var.equal(var.all(0.0)));
+        let smallest = f64::from(f32::MIN_POSITIVE);
+        let small = Wide::lane_mask(var.all(smallest).greater(var));
+        let below = Wide::lane_mask(var.all(TWO_TO_128).greater(var));
+        let fits = zero | (below & !small);
+        let lanes = rescued | !fits;
+        let wide = lanes.any_true().then_some(WideLanes { lanes, mean, rstd });
+        Self { hi, lo, rstd: rstd.narrow(), wide }
+    }
+
+    /// The reciprocal standard deviations that are saved for backward.
+    #[inline(always)]
+    pub(crate) fn saved_rstd(&self) -> f32x16<S> {
+        match self.wide {
+            None => self.rstd,
+            Some(wide) => wide.lanes.select(at_most_max(wide.rstd.narrow()), self.rstd),
         }
     }
 }
@@ -188,15 +185,54 @@ impl<S: Simd> StripStats<S> {
     #[inline(always)]
     pub(crate) fn constants(&self, simd: S, eps: f64) -> StripConstants<S> {
         match *self {
-            Self::Narrow { n, m, c, m2 } => {
-                let sum = m2 / f32::count(n) + narrow(eps);
-                let zero = <f32x16<S>>::filled(simd, 0.0);
-                let rstd = sum.simd_eq(zero).select(zero, zero.all(1.0) / sum.sqrt());
-                StripConstants { hi: m, lo: c, rstd, wide: None }
+            Self::One { n, narrow: TwoPass { m, c, m2, .. }, rescued } => {
+                let constants = StripConstants::narrow(m, c, m2 / m2.all(f32::count(n)), eps);
+                let wide = rescued.map(|(lanes, TwoPass { m, c, m2, .. })| {
+                    let var = m2 / m2.all(f64::count(n));
+                    WideLanes { lanes, mean: m + c, rstd: rstd(var, var.all(eps)) }
+                });
+                StripConstants { wide, ..constants }
             }
-            Self::Mixed(stats) => {
-                StripConstants::gather(simd, &stats.map(|stats| stats.constants(eps)))
+            Self::Merged { moments: StripMoments { count, mean, m2 }, rescued } => {
+                let var = m2 / m2.all(rows(count));
+                StripConstants::wide(simd, mean, var, rescued, eps)
             }
         }
     }
+
+    /// The means, as they are saved for backward.
+    #[inline(always)]
+    pub(crate) fn mean(&self) -> f32x16<S> {
+        match *self {
+            Self::One { narrow: TwoPass { m, c, .. }, rescued, .. } => match rescued {
+                None => m + c,
+                Some((lanes, wide)) => lanes.select((wide.m + wide.c).narrow(), m + c),
+            },
+            Self::Merged { moments, .. } => moments.mean.narrow(),
+        }
+    }
+
+    /// M2 / (n − `less`), not above the largest finite number.
+    #[inline(always)]
+    pub(crate) fn variance(&self, less: u8) -> f32x16<S> {
+        let less = u64::from(less);
+        at_most_max(match *self {
+            Self::One { n, narrow: TwoPass { m2, .. }, rescued } => {
+                let divisor = rows((n as u64).saturating_sub(less));
+                let var = m2 / m2.all(narrow(divisor));
+                rescued.map_or(var, |(lanes, TwoPass { m2, .. })| {
+                    lanes.select((m2 / m2.all(divisor)).narrow(), var)
+                })
+            }
+            Self::Merged { moments: StripMoments { count, m2, .. }, .. } => {
+                (m2 / m2.all(rows(count.saturating_sub(less)))).narrow()
+            }
+        })
+    }
+}
+
+#[inline(always)]
+#[expect(clippy::cast_precision_loss, reason = "a slice has fewer than 2^53 rows")]
+const fn rows(count: u64) -> f64 {
+    count as f64
 }

@@ -2,10 +2,10 @@
 
 use super::apply::{Affine, Tensor, apply_elements, apply_planes, apply_strip};
 use super::columns::Strip;
-use super::finish::Constants;
-use super::moments::{Stats, reduce_rows, reduce_strip};
-use super::per_channel::gather_lanes;
+use super::finish::{Constants, StripConstants};
+use super::moments::{Stats, reduce_rows};
 use super::rows::Segments;
+use super::strip::reduce_strip;
 use super::tree::{LEVELS, Tree};
 use crate::{Layout, Moments};
 use fearless_simd::Simd;
@@ -75,13 +75,13 @@ fn reduce_columns<S: Simd>(simd: S, x: &[f32], group: Group, layout: Layout) -> 
     let mut strips = Strip::all(first, layout.spatial(), layout.channels(), group_channels);
     if group_channels == 1 {
         let (_, strip) = strips.next()?;
-        let [stats, ..] = reduce_strip(simd, x, strip)?.lanes();
+        let [stats, ..] = reduce_strip(simd, x, strip)?.lanes(simd);
         return Some(stats);
     }
     let mut tree = Tree::<Moments, LEVELS>::new(Moments::new());
     let mut rescued = false;
     for (_, strip) in strips {
-        let stats = reduce_strip(simd, x, strip)?.lanes();
+        let stats = reduce_strip(simd, x, strip)?.lanes(simd);
         for stats in stats.iter().take(strip.lanes) {
             rescued |= stats.is_wide();
             tree.push(stats.moments(), Moments::merged);
@@ -100,8 +100,8 @@ fn write_columns<S: Simd>(
     constants: Constants,
 ) {
     let Group { first, channel, group_channels } = group;
+    let constants = StripConstants::filled(simd, constants);
     for (offset, strip) in Strip::all(first, layout.spatial(), layout.channels(), group_channels) {
-        let constants = gather_lanes(simd, offset, strip.lanes, |_| constants);
         apply_strip(simd, tensor, strip, &constants, affine.lanes(simd, channel + offset));
     }
 }

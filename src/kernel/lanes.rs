@@ -1,9 +1,9 @@
 //! Sixteen lanes of f32 or of f64: the two arithmetics that a kernel is written for once.
 
 use core::ops::{Add, Div, Mul, Sub};
-use fearless_simd::{MaskWiden as _, Select as _, SimdNarrow as _, SimdWiden as _};
-use fearless_simd::{Simd, SimdBase as _, SimdFrom as _, SimdMask as _, SimdSplit as _};
-use fearless_simd::{f32x16, f64x8, mask32x16, mask64x8};
+use fearless_simd::{MaskNarrow as _, MaskWiden as _, SimdNarrow as _, SimdWiden as _};
+use fearless_simd::{Select as _, Simd, SimdBase as _, SimdFloat as _, SimdFrom as _};
+use fearless_simd::{SimdMask as _, SimdSplit as _, f32x16, f64x8, mask32x16, mask64x8};
 
 /// The number of lanes of every kernel on every target.
 pub(crate) const LANES: usize = 16;
@@ -19,8 +19,12 @@ pub(crate) trait Value:
 
     /// The same number everywhere, in the shape of `self`.
     fn all(self, value: Self::Scalar) -> Self;
+    /// The correctly rounded square root.
+    fn root(self) -> Self;
     /// Where `self` is greater than `other`; false for NaN.
     fn greater(self, other: Self) -> Self::Mask;
+    /// Where `self` equals `other`; false for NaN.
+    fn equal(self, other: Self) -> Self::Mask;
     /// Whether some decision is true.
     fn any(mask: Self::Mask) -> bool;
     /// `yes` where the mask is true, `no` elsewhere.
@@ -34,8 +38,6 @@ pub(crate) trait Real: Value<Scalar = Self, Mask = bool> + PartialOrd {
     const HALF: Self;
     /// The exact value of a small number of elements.
     fn count(n: usize) -> Self;
-    fn from_f32(value: f32) -> Self;
-    fn sqrt(self) -> Self;
 }
 
 macro_rules! impl_real {
@@ -50,8 +52,21 @@ macro_rules! impl_real {
             }
 
             #[inline(always)]
+            fn root(self) -> Self {
+                #[cfg(feature = "std")]
+                return self.sqrt();
+                #[cfg(not(feature = "std"))]
+                return $sqrt(self);
+            }
+
+            #[inline(always)]
             fn greater(self, other: Self) -> bool {
                 self > other
+            }
+
+            #[inline(always)]
+            fn equal(self, other: Self) -> bool {
+                self == other
             }
 
             #[inline(always)]
@@ -75,16 +90,6 @@ macro_rules! impl_real {
             fn count(n: usize) -> Self {
                 n as Self
             }
-
-            #[inline(always)]
-            fn from_f32(value: f32) -> Self {
-                Self::from(value)
-            }
-
-            #[inline(always)]
-            fn sqrt(self) -> Self {
-                $sqrt(self)
-            }
         }
     };
 }
@@ -103,8 +108,8 @@ pub(crate) trait Lanes<S: Simd>: Value {
     fn values(self) -> [Self::Scalar; LANES];
     /// The lanes of the mask; +0.0 in the others.
     fn keep(self, mask: mask32x16<S>) -> Self;
-    /// 1 where a lane is not zero (NaN is not), 0 elsewhere.
-    fn nonzero(self) -> Self;
+    /// A decision a lane, whatever the width of the lanes.
+    fn lane_mask(mask: Self::Mask) -> mask32x16<S>;
     /// The sum of all lanes, upper half onto lower half.
     fn fold(self) -> Self::Scalar;
     /// Rounded to f32, to nearest even.
@@ -121,8 +126,18 @@ impl<S: Simd> Value for f32x16<S> {
     }
 
     #[inline(always)]
+    fn root(self) -> Self {
+        self.sqrt()
+    }
+
+    #[inline(always)]
     fn greater(self, other: Self) -> Self::Mask {
         self.simd_gt(other)
+    }
+
+    #[inline(always)]
+    fn equal(self, other: Self) -> Self::Mask {
+        self.simd_eq(other)
     }
 
     #[inline(always)]
@@ -163,8 +178,8 @@ impl<S: Simd> Lanes<S> for f32x16<S> {
     }
 
     #[inline(always)]
-    fn nonzero(self) -> Self {
-        self.simd_eq(self.all(0.0)).select(self.all(0.0), self.all(1.0))
+    fn lane_mask(mask: Self::Mask) -> mask32x16<S> {
+        mask
     }
 
     #[inline(always)]
@@ -186,6 +201,14 @@ impl<S: Simd> Lanes<S> for f32x16<S> {
 pub(crate) struct Wide<S: Simd> {
     low: f64x8<S>,
     high: f64x8<S>,
+}
+
+impl<S: Simd> Wide<S> {
+    /// A mask of lanes, for selecting.
+    #[inline(always)]
+    pub(crate) fn mask(lanes: mask32x16<S>) -> <Self as Value>::Mask {
+        lanes.widen()
+    }
 }
 
 /// Applies a vector operation to both halves.
@@ -216,8 +239,18 @@ impl<S: Simd> Value for Wide<S> {
     }
 
     #[inline(always)]
+    fn root(self) -> Self {
+        Self { low: self.low.sqrt(), high: self.high.sqrt() }
+    }
+
+    #[inline(always)]
     fn greater(self, other: Self) -> Self::Mask {
         (self.low.simd_gt(other.low), self.high.simd_gt(other.high))
+    }
+
+    #[inline(always)]
+    fn equal(self, other: Self) -> Self::Mask {
+        (self.low.simd_eq(other.low), self.high.simd_eq(other.high))
     }
 
     #[inline(always)]
@@ -266,10 +299,8 @@ impl<S: Simd> Lanes<S> for Wide<S> {
     }
 
     #[inline(always)]
-    fn nonzero(self) -> Self {
-        let zero = self.all(0.0);
-        let equal = (self.low.simd_eq(zero.low), self.high.simd_eq(zero.high));
-        Self::select(equal, zero, self.all(1.0))
+    fn lane_mask(mask: Self::Mask) -> mask32x16<S> {
+        mask.0.narrow(mask.1)
     }
 
     #[inline(always)]
@@ -283,6 +314,12 @@ impl<S: Simd> Lanes<S> for Wide<S> {
     fn narrow(self) -> f32x16<S> {
         self.low.narrow(self.high)
     }
+}
+
+/// Sixteen numbers widened.
+#[inline(always)]
+pub(crate) fn widened<S: Simd>(simd: S, x: f32x16<S>) -> Wide<S> {
+    Wide::load(simd, &x)
 }
 
 /// A mask of the first `n` lanes.

@@ -1,28 +1,26 @@
 //! Mean and variance of a reduction: of a block by two passes, of many blocks by merging.
 
 use super::block::Block;
-use super::columns::{BLOCK_ROWS, ColumnBlock, Strip};
-use super::lanes::{LANES, Lanes, Real, Value, Wide};
+use super::lanes::{Lanes, Real, Value, Wide};
 use super::rows::{RowBlock, Segments};
-use super::tree::{FEW_LEVELS, LEVELS, Tree};
+use super::tree::{LEVELS, Tree};
 use crate::Moments;
-use crate::moments::Weights;
-use fearless_simd::{Simd, SimdMask as _, f32x16};
+use fearless_simd::{Simd, f32x16};
 
 /// 2^-100: sums of squares below this have lost bits to underflow.
-const SMALLEST_SQUARES: f32 = f32::from_bits((127 - 100) << 23);
+pub(crate) const SMALLEST_SQUARES: f32 = f32::from_bits((127 - 100) << 23);
 
 /// 2^128: the first number that is too large for f32.
-const TWO_TO_128: f64 = f64::from_bits((1023 + 128) << 52);
+pub(crate) const TWO_TO_128: f64 = f64::from_bits((1023 + 128) << 52);
 
 /// A block's moments in the arithmetic `T`: the mean is m + c.
 #[derive(Clone, Copy)]
-struct TwoPass<T> {
-    m: T,
-    c: T,
-    m2: T,
+pub(crate) struct TwoPass<T> {
+    pub(crate) m: T,
+    pub(crate) c: T,
+    pub(crate) m2: T,
     /// The sum of squared deviations before correction.
-    q: T,
+    pub(crate) q: T,
 }
 
 /// Computes the moments of a block by two passes over data that lies in the first-level cache.
@@ -32,7 +30,11 @@ struct TwoPass<T> {
 /// the squares. If the correction makes up more than half of the squares, m was too far off (a
 /// constant or nearly constant block), and the second pass is run once more around the better mean.
 #[inline(always)]
-fn two_pass<S: Simd, V: Lanes<S>, B: Block<S>>(simd: S, block: B, x: &[f32]) -> TwoPass<B::Sum<V>> {
+pub(crate) fn two_pass<S: Simd, V: Lanes<S>, B: Block<S>>(
+    simd: S,
+    block: B,
+    x: &[f32],
+) -> TwoPass<B::Sum<V>> {
     let [s] = block.sums(
         simd,
         [x],
@@ -80,7 +82,7 @@ fn deviations<S: Simd, V: Lanes<S>, B: Block<S>>(
 
 /// The number of elements that differ from m. Out of line: only blocks without squares ask.
 #[inline(never)]
-fn count_deviating<S: Simd, B: Block<S>>(
+pub(crate) fn count_deviating<S: Simd, B: Block<S>>(
     simd: S,
     block: B,
     x: &[f32],
@@ -94,7 +96,10 @@ fn count_deviating<S: Simd, B: Block<S>>(
                 simd,
                 [x],
                 #[inline(always)]
-                |[x]: [f32x16<S>; 1]| [(x - mean).nonzero()],
+                |[x]: [f32x16<S>; 1]| {
+                    let zero = x.all(0.0);
+                    [Value::select((x - mean).equal(zero), zero, x.all(1.0))]
+                },
             );
             count
         },
@@ -104,11 +109,21 @@ fn count_deviating<S: Simd, B: Block<S>>(
 /// The same in f64, out of line: few blocks need it.
 #[cold]
 #[inline(never)]
-fn rescue<S: Simd, B: Block<S>>(simd: S, block: B, x: &[f32]) -> TwoPass<B::Sum<Wide<S>>> {
+pub(crate) fn rescue<S: Simd, B: Block<S>>(
+    simd: S,
+    block: B,
+    x: &[f32],
+) -> TwoPass<B::Sum<Wide<S>>> {
     simd.vectorize(
         #[inline(always)]
         || two_pass::<S, Wide<S>, B>(simd, block, x),
     )
+}
+
+/// Whether a variance is zero or a normal f32.
+#[inline(always)]
+pub(crate) fn fits_f32(variance: f64) -> bool {
+    variance == 0.0 || (variance >= f64::from(f32::MIN_POSITIVE) && variance < TWO_TO_128)
 }
 
 /// What a finished reduction knows of its elements.
@@ -125,9 +140,7 @@ impl Stats {
     /// neither zero nor a normal f32, since nothing computed from it would fit f32 either.
     #[inline(always)]
     pub(crate) fn merged(moments: Moments, rescued: bool) -> Self {
-        let variance = moments.variance();
-        let fits =
-            variance == 0.0 || (variance >= f64::from(f32::MIN_POSITIVE) && variance < TWO_TO_128);
+        let fits = fits_f32(moments.variance());
         Self::Merged { moments, wide: rescued || !fits }
     }
 
@@ -181,151 +194,4 @@ fn reduce_row_block<S: Simd>(simd: S, x: &[f32], block: RowBlock) -> Stats {
     }
     let TwoPass { m, c, m2, .. } = rescue(simd, block, x);
     Stats::Merged { moments: Moments::from_parts(n as u64, m + c, m2), wide: true }
-}
-
-/// What a finished reduction knows of up to sixteen channels.
-#[derive(Clone, Copy)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one value on the stack, and nothing to allocate with"
-)]
-pub(crate) enum StripStats<S: Simd> {
-    /// One block, and the f32 sums of every channel can be trusted.
-    Narrow { n: usize, m: f32x16<S>, c: f32x16<S>, m2: f32x16<S> },
-    /// Anything else, channel by channel.
-    Mixed([Stats; LANES]),
-}
-
-impl<S: Simd> StripStats<S> {
-    /// The channels one by one.
-    #[inline(always)]
-    pub(crate) fn lanes(&self) -> [Stats; LANES] {
-        match *self {
-            Self::Mixed(stats) => stats,
-            Self::Narrow { n, m, c, m2 } => {
-                let mut stats = [Stats::Narrow { n, m: 0.0, c: 0.0, m2: 0.0 }; LANES];
-                let (m, c, m2) = (m.values(), c.values(), m2.values());
-                for (slot, ((m, c), m2)) in stats.iter_mut().zip(m.into_iter().zip(c).zip(m2)) {
-                    *slot = Stats::Narrow { n, m, c, m2 };
-                }
-                stats
-            }
-        }
-    }
-}
-
-/// Mean and M2 of sixteen channels in f64, for merging.
-#[derive(Clone, Copy)]
-struct StripMoments {
-    count: u64,
-    mean: [f64; LANES],
-    m2: [f64; LANES],
-}
-
-impl StripMoments {
-    const BLANK: Self = Self { count: 0, mean: [0.0; LANES], m2: [0.0; LANES] };
-
-    #[inline(always)]
-    fn from_stats(stats: &[Stats; LANES]) -> Self {
-        let mut strip = Self::BLANK;
-        let slots = strip.mean.iter_mut().zip(&mut strip.m2);
-        for ((mean, m2), stats) in slots.zip(stats) {
-            let moments = stats.moments();
-            (strip.count, *mean, *m2) = (moments.count(), moments.mean(), moments.m2());
-        }
-        strip
-    }
-
-    #[inline(always)]
-    #[expect(clippy::cast_precision_loss, reason = "a slice has fewer than 2^53 rows")]
-    fn merged(self, other: Self) -> Self {
-        let weights = Weights::new(self.count as f64, other.count as f64);
-        let mut merged = Self { count: self.count.wrapping_add(other.count), ..self };
-        let slots = merged.mean.iter_mut().zip(&mut merged.m2);
-        for ((mean, m2), other) in slots.zip(other.mean.into_iter().zip(other.m2)) {
-            (*mean, *m2) = weights.merge((*mean, *m2), other);
-        }
-        merged
-    }
-}
-
-/// Reduces the rows of up to sixteen channels; `None` if there is no row.
-#[inline(always)]
-pub(crate) fn reduce_strip<S: Simd>(simd: S, x: &[f32], strip: Strip) -> Option<StripStats<S>> {
-    if strip.rows <= BLOCK_ROWS {
-        return strip.blocks(simd).next().map(|block| reduce_column_block(simd, x, block));
-    }
-    // Out of line, so that only those who need many levels pay for their stack.
-    let stats = if strip.rows < BLOCK_ROWS << FEW_LEVELS {
-        merge_strip::<S, FEW_LEVELS>(simd, x, strip)
-    } else {
-        merge_strip::<S, LEVELS>(simd, x, strip)
-    };
-    stats.map(StripStats::Mixed)
-}
-
-/// Reduces a strip of more than one block.
-#[inline(never)]
-fn merge_strip<S: Simd, const N: usize>(
-    simd: S,
-    x: &[f32],
-    strip: Strip,
-) -> Option<[Stats; LANES]> {
-    simd.vectorize(
-        #[inline(always)]
-        || {
-            let mut tree = Tree::<StripMoments, N>::new(StripMoments::BLANK);
-            let mut rescued = [false; LANES];
-            for block in strip.blocks(simd) {
-                let stats = reduce_column_block(simd, x, block).lanes();
-                for (rescued, stats) in rescued.iter_mut().zip(&stats) {
-                    *rescued |= stats.is_wide();
-                }
-                tree.push(StripMoments::from_stats(&stats), StripMoments::merged);
-            }
-            let merged = tree.finish(StripMoments::merged)?;
-            let mut stats = [Stats::Narrow { n: 0, m: 0.0, c: 0.0, m2: 0.0 }; LANES];
-            let lanes = merged.mean.into_iter().zip(merged.m2).zip(rescued);
-            for (slot, ((mean, m2), rescued)) in stats.iter_mut().zip(lanes) {
-                *slot = Stats::merged(Moments::from_parts(merged.count, mean, m2), rescued);
-            }
-            Some(stats)
-        },
-    )
-}
-
-/// Reduces one block. Out of line, so that all operations share one copy of it.
-#[inline(never)]
-fn reduce_column_block<S: Simd>(simd: S, x: &[f32], block: ColumnBlock<S>) -> StripStats<S> {
-    simd.vectorize(
-        #[inline(always)]
-        || column_block_stats(simd, x, block),
-    )
-}
-
-#[inline(always)]
-fn column_block_stats<S: Simd>(simd: S, x: &[f32], block: ColumnBlock<S>) -> StripStats<S> {
-    let n = block.count();
-    let TwoPass { m, c, m2, q } = two_pass::<S, f32x16<S>, _>(simd, block, x);
-    let mut doubtful = !q.all(f32::INFINITY).greater(q);
-    let tiny = q.all(SMALLEST_SQUARES).greater(q);
-    if tiny.any_true() {
-        let deviating = count_deviating(simd, block, x, m);
-        doubtful |= tiny & deviating.greater(q.all(0.0));
-    }
-    let narrow = StripStats::Narrow { n, m, c, m2 };
-    let rescued = doubtful.to_bitmask();
-    if rescued == 0 {
-        return narrow;
-    }
-    let wide = rescue(simd, block, x);
-    let lanes = (wide.m + wide.c).values().into_iter().zip(wide.m2.values());
-    let mut stats = narrow.lanes();
-    for (lane, (slot, (mean, m2))) in stats.iter_mut().zip(lanes).enumerate() {
-        if rescued >> lane & 1 == 1 {
-            let moments = Moments::from_parts(n as u64, mean, m2);
-            *slot = Stats::Merged { moments, wide: true };
-        }
-    }
-    StripStats::Mixed(stats)
 }

@@ -182,30 +182,33 @@ fn add_piece<S: Simd, V: Lanes<S>, const INPUTS: usize, const SUMS: usize>(
         #[inline(always)]
         |x| x.as_chunks::<LANES>(),
     );
-    let mut left = len;
-    let mut i = 0;
-    while left > 0 {
+    let whole = len / LANES;
+    for i in 0..whole {
         let loaded = each(
             vectors,
             zero,
             #[inline(always)]
-            |(whole, rest)| match whole.get(i) {
+            |(vectors, _)| vectors.get(i).map_or(zero, |vector| V::load(simd, vector)),
+        );
+        chain = add(chain, f(loaded));
+    }
+    if !len.is_multiple_of(LANES) {
+        let loaded = each(
+            vectors,
+            zero,
+            #[inline(always)]
+            |(vectors, rest)| match vectors.get(whole) {
                 Some(vector) => V::load(simd, vector),
                 None => V::load(simd, &padded(rest)),
             },
         );
-        let mut terms = f(loaded);
-        if left < LANES {
-            terms = each(
-                terms,
-                zero,
-                #[inline(always)]
-                |v| v.keep(tail),
-            );
-        }
+        let terms = each(
+            f(loaded),
+            zero,
+            #[inline(always)]
+            |v| v.keep(tail),
+        );
         chain = add(chain, terms);
-        left = left.saturating_sub(LANES);
-        i += 1;
     }
     chain
 }
