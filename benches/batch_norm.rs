@@ -1,0 +1,14 @@
+//! BatchNorm: training forward, inference, backward.
+
+mod group;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use evenkeel::Backend;
+use evenkeel_bench::cases::batch_norm;
+
+fn bench(criterion: &mut Criterion) {
+    group::measure(criterion, batch_norm::cases(Backend::detect()));
+}
+
+criterion_group!(benches, bench);
+criterion_main!(benches);

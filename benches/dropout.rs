@@ -1,0 +1,14 @@
+//! Dropout: training forward, and the mask alone.
+
+mod group;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use evenkeel::Backend;
+use evenkeel_bench::cases::dropout;
+
+fn bench(criterion: &mut Criterion) {
+    group::measure(criterion, dropout::cases(Backend::detect()));
+}
+
+criterion_group!(benches, bench);
+criterion_main!(benches);

@@ -1,0 +1,62 @@
+//! Dropout: the training forward pass, and the mask alone.
+
+use std::hint::black_box;
+
+use evenkeel::{Backend, Dropout, Key};
+
+use super::{Case, Work};
+
+const VALID: &str = "lengths agree";
+
+/// Makes one of the two ops ready to run.
+type Build = fn(Dropout, usize) -> Work;
+
+/// The cases of both ops: two arrays that a cache of 512 KiB holds together with the output (the
+/// second barely), and one that no cache holds. With p = 0.5 the random byte alone decides, with
+/// p = 0.3 one element of 256 needs a second random number.
+pub fn cases(backend: Backend) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for p in [0.3, 0.5] {
+        let dropout = Dropout::new(p).expect("p is a probability").backend(backend);
+        let ops: [(&str, Build); 2] = [("forward", forward), ("mask", mask)];
+        for (op, build) in ops {
+            for len in [1 << 15, 1 << 16, 32 * 64 * 56 * 56] {
+                cases.push(Case {
+                    op: format!("dropout/{op}, p = {p}"),
+                    shape: len.to_string(),
+                    layout: "-",
+                    backend: backend.name(),
+                    elements: len,
+                    build: Box::new(move || build(dropout, len)),
+                });
+            }
+        }
+    }
+    cases
+}
+
+/// A new key for every call. With one key for all, the branch predictor would learn where the
+/// ties are.
+fn keys() -> impl FnMut() -> Key {
+    let mut step = 0;
+    move || {
+        step += 1;
+        Key::new(1).fold_in(step)
+    }
+}
+
+fn forward(dropout: Dropout, len: usize) -> Work {
+    let mut key = keys();
+    Work::new(len, move |[x, _], y| {
+        dropout.forward(x, key(), y).expect(VALID);
+    })
+}
+
+fn mask(dropout: Dropout, len: usize) -> Work {
+    let mut key = keys();
+    let mut mask = vec![0; len.div_ceil(8)];
+    Work::new(len, move |_, _| {
+        dropout.write_mask(len, key(), &mut mask).expect(VALID);
+        black_box(&mask);
+    })
+}

@@ -1,0 +1,112 @@
+//! The learning curves as a picture.
+
+use std::error::Error;
+use std::fs::{OpenOptions, create_dir_all};
+use std::path::{Path, PathBuf};
+
+use plotters::prelude::*;
+
+use crate::data::TEST;
+use crate::experiment::ByForm;
+use crate::network::Form;
+use crate::training::{Run, percent};
+
+const SIZE: (u32, u32) = (900, 560);
+/// Tell-apart colours of Okabe and Ito, also for readers who are colour-blind.
+const COLOURS: ByForm<RGBColor> =
+    [RGBColor(0, 0, 0), RGBColor(0, 114, 178), RGBColor(230, 159, 0), RGBColor(0, 158, 115)];
+
+/// Makes the folder and opens the file in it, so that a folder that can't be written to is
+/// reported before the training and not after it.
+pub(crate) fn prepare(folder: &Path) -> Result<PathBuf, String> {
+    let path = folder.join("curves.svg");
+    create_dir_all(folder)
+        .and_then(|()| OpenOptions::new().create(true).append(true).open(&path))
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(path)
+}
+
+/// Draws test accuracy against steps for each form, the mean over seeds.
+pub(crate) fn draw(seeds: &[ByForm<Run>]) -> Result<String, String> {
+    let curves = Form::ALL.map(|form| mean_curve(seeds, form as usize));
+    let mut svg = String::new();
+    draw_curves(&curves, &mut svg).map_err(|error| format!("the picture: {error}"))?;
+    Ok(svg)
+}
+
+/// Points (step, % of test images right). All runs look at the test set after the same steps.
+fn mean_curve(seeds: &[ByForm<Run>], form: usize) -> Vec<(f64, f64)> {
+    let Some(first) = seeds.first() else { return Vec::new() };
+    let point = |i: usize| {
+        let correct: usize = seeds.iter().map(|runs| runs[form].curve[i].correct).sum();
+        (real(first[form].curve[i].step), percent(correct, TEST * seeds.len()))
+    };
+    (0..first[form].curve.len()).map(point).collect()
+}
+
+fn draw_curves(curves: &ByForm<Vec<(f64, f64)>>, svg: &mut String) -> Result<(), Box<dyn Error>> {
+    let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
+    area.fill(&WHITE)?;
+    let floor = floor(curves);
+    let curves = curves.each_ref().map(|curve| above(curve, floor));
+    let steps = || curves.iter().flatten().map(|point| point.0);
+    let last = steps().fold(10.0, f64::max);
+    let first = steps().fold(last / 2.0, f64::min);
+    let mut chart = ChartBuilder::on(&area)
+        .caption("Handwritten digits: right answers on the test images", ("sans-serif", 20))
+        .margin(16)
+        .x_label_area_size(48)
+        .y_label_area_size(56)
+        // The forms differ most in the first steps: a logarithmic axis gives those the room.
+        .build_cartesian_2d((first..last).log_scale(), floor..100.0)?;
+    chart
+        .configure_mesh()
+        .x_desc("step")
+        .y_desc("test images right, %")
+        .label_style(("sans-serif", 14))
+        .axis_desc_style(("sans-serif", 16))
+        .x_labels(20)
+        .x_label_formatter(&step_label)
+        .y_label_formatter(&|percent| format!("{percent:.0}"))
+        .light_line_style(WHITE)
+        .draw()?;
+
+    for ((form, curve), colour) in Form::ALL.iter().zip(curves).zip(COLOURS) {
+        chart
+            .draw_series(LineSeries::new(curve, colour.stroke_width(2)))?
+            .label(form.name())
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(2)));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::LowerRight)
+        .label_font(("sans-serif", 14))
+        .background_style(WHITE)
+        .border_style(BLACK)
+        .draw()?;
+    area.present()?;
+    Ok(())
+}
+
+/// The points of a curve that are not below the picture.
+fn above(curve: &[(f64, f64)], floor: f64) -> Vec<(f64, f64)> {
+    curve.iter().copied().filter(|point| point.1 >= floor).collect()
+}
+
+/// Labels 10, 20, 50, 100 and so on: the others would overlap.
+fn step_label(step: &f64) -> String {
+    let digits = format!("{step:.0}");
+    let labelled = digits.starts_with(['1', '2', '5']);
+    if labelled { digits } else { String::new() }
+}
+
+/// The lower end of the vertical axis: near the interesting part, unless a form ends below it.
+fn floor(curves: &ByForm<Vec<(f64, f64)>>) -> f64 {
+    let last = curves.iter().filter_map(|curve| curve.last()).map(|point| point.1);
+    if last.fold(100.0, f64::min) > 85.0 { 80.0 } else { 0.0 }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for display")]
+fn real(step: u64) -> f64 {
+    step as f64
+}

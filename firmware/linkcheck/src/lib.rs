@@ -1,0 +1,238 @@
+//! Every public operation as an exported function, for `../linkcheck.sh`.
+//!
+//! The panic handler calls a function that does not exist, so an operation links only if no path
+//! in it leads to a panic. All arguments come through [`Arguments`]: the compiler cannot know a
+//! length, so no check can vanish for a reason that would not hold in a user's program.
+
+#![no_std]
+
+use core::panic::PanicInfo;
+
+use evenkeel::philox::philox4x32;
+use evenkeel::{
+    Backend, BatchNorm, Dropout, Error, Gradients, GroupNorm, Key, Layout, Moments, Momentum,
+    Philox, Running, RunningVariance, Saved, Scaling, Standardize,
+};
+use rand_core::{Rng, SeedableRng};
+
+#[panic_handler]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    unsafe extern "C" {
+        /// Defined nowhere.
+        fn evenkeel_can_panic() -> !;
+    }
+    // SAFETY: never called, since nothing that contains the call links.
+    unsafe { evenkeel_can_panic() }
+}
+
+/// Whatever an operation may be called with.
+pub struct Arguments<'a> {
+    x: &'a [f32],
+    dy: &'a [f32],
+    wide: &'a [f64],
+    gamma: Option<&'a [f32]>,
+    beta: Option<&'a [f32]>,
+    mean: &'a [f32],
+    var: &'a [f32],
+    running: Option<(&'a mut [f32], &'a mut [f32])>,
+    saved: Option<(&'a mut [f32], &'a mut [f32])>,
+    gradients: (
+        Option<&'a mut [f32]>,
+        Option<&'a mut [f32]>,
+        Option<&'a mut [f32]>,
+    ),
+    moments: &'a mut [Moments],
+    one: Moments,
+    y: &'a mut [f32],
+    bias: &'a mut [f32],
+    bytes: &'a mut [u8],
+    layout: Layout,
+    sizes: [usize; 3],
+    batch_norm: BatchNorm,
+    group_norm: GroupNorm,
+    standardize: Standardize,
+    dropout: Dropout,
+    scaling: Scaling,
+    momentum: Momentum,
+    running_variance: RunningVariance,
+    number: f64,
+    key: Key,
+    philox: Philox,
+    position: u128,
+    index: u64,
+    words: [u32; 4],
+}
+
+/// Splits the borrows that a call needs out of the arguments.
+macro_rules! saved {
+    ($a:ident) => {
+        $a.saved.as_mut().map(|(mean, rstd)| Saved { mean, rstd })
+    };
+}
+
+macro_rules! running {
+    ($a:ident) => {
+        $a.running.as_mut().map(|(mean, var)| Running { mean, var })
+    };
+}
+
+macro_rules! gradients {
+    ($a:ident) => {
+        Gradients {
+            x: $a.gradients.0.as_deref_mut(),
+            gamma: $a.gradients.1.as_deref_mut(),
+            beta: $a.gradients.2.as_deref_mut(),
+        }
+    };
+}
+
+/// One exported function for each line. `linkcheck.sh` takes the names from the library.
+macro_rules! exports {
+    ($($name:ident($a:ident) -> $result:ty { $($body:tt)* })*) => {
+        $(
+            #[unsafe(no_mangle)]
+            pub fn $name($a: &mut Arguments<'_>) -> $result {
+                $($body)*
+            }
+        )*
+    };
+}
+
+type Status = Result<(), Error>;
+
+exports! {
+    check_layout_channels_first(a) -> Result<Layout, Error> {
+        Layout::channels_first(a.sizes[0], a.sizes[1], a.sizes[2])
+    }
+    check_layout_channels_last(a) -> Result<Layout, Error> {
+        Layout::channels_last(a.sizes[0], a.sizes[1], a.sizes[2])
+    }
+    check_layout_dense(a) -> Result<Layout, Error> {
+        Layout::dense(a.sizes[0], a.sizes[1])
+    }
+    check_layout_sizes(a) -> usize {
+        let l = a.layout;
+        l.batch() ^ l.channels() ^ l.spatial() ^ l.len() ^ usize::from(l.is_empty())
+            ^ usize::from(l.is_channels_last())
+    }
+
+    check_backend(a) -> usize {
+        let names = Backend::available().map(|backend| backend.name().len());
+        a.batch_norm = a.batch_norm.backend(Backend::detect());
+        names.fold(0, usize::wrapping_add)
+    }
+
+    check_moments_of(a) -> Moments { Moments::of(a.x) }
+    check_moments_push(a) -> () { a.one.push(a.number) }
+    check_moments_merge(a) -> () { a.moments.iter().for_each(|m| a.one.merge(m)) }
+    check_moments_derived(a) -> [f64; 4] {
+        let m = a.one;
+        [m.variance(), m.sample_variance(), m.std_dev(), m.sample_std_dev()]
+    }
+    check_moments_from_iterator(a) -> (Moments, Moments) {
+        (a.x.iter().copied().collect(), a.wide.iter().collect())
+    }
+    check_moments_extend(a) -> () {
+        a.one.extend(a.x);
+        a.one.extend(a.wide.iter().copied());
+    }
+
+    check_batch_norm_options(a) -> BatchNorm {
+        BatchNorm::new(a.layout).eps(a.number).momentum(a.momentum)
+            .running_variance(a.running_variance)
+    }
+    check_batch_norm_train(a) -> Status {
+        a.batch_norm.train(a.x, a.gamma, a.beta, running!(a), saved!(a), a.y)
+    }
+    check_batch_norm_train_in_place(a) -> Status {
+        a.batch_norm.train_in_place(a.gamma, a.beta, running!(a), saved!(a), a.y)
+    }
+    check_batch_norm_infer(a) -> Status {
+        a.batch_norm.infer(a.x, a.gamma, a.beta, a.mean, a.var, a.y)
+    }
+    check_batch_norm_infer_in_place(a) -> Status {
+        a.batch_norm.infer_in_place(a.gamma, a.beta, a.mean, a.var, a.y)
+    }
+    check_batch_norm_collect(a) -> Status { a.batch_norm.collect(a.x, a.moments) }
+    check_batch_norm_infer_population(a) -> Status {
+        a.batch_norm.infer_population(a.x, a.gamma, a.beta, a.moments, a.y)
+    }
+    check_batch_norm_infer_population_in_place(a) -> Status {
+        a.batch_norm.infer_population_in_place(a.gamma, a.beta, a.moments, a.y)
+    }
+    check_batch_norm_backward(a) -> Status {
+        a.batch_norm.backward(a.dy, a.x, a.gamma, a.mean, a.var, gradients!(a))
+    }
+    check_batch_norm_backward_inference(a) -> Status {
+        a.batch_norm.backward_inference(a.dy, a.x, a.gamma, a.mean, a.var, gradients!(a))
+    }
+    check_batch_norm_fold(a) -> Status {
+        a.batch_norm.fold(a.gamma, a.beta, a.mean, a.var, a.y, a.bias)
+    }
+    check_batch_norm_fold_transposed(a) -> Status {
+        let [groups, kernel, _] = a.sizes;
+        a.batch_norm.fold_transposed(
+            groups, kernel, a.gamma, a.beta, a.mean, a.var, a.y, a.bias,
+        )
+    }
+
+    check_group_norm_options(a) -> GroupNorm {
+        GroupNorm::new(a.layout, a.sizes[0]).eps(a.number)
+    }
+    check_group_norm_forward(a) -> Status {
+        a.group_norm.forward(a.x, a.gamma, a.beta, saved!(a), a.y)
+    }
+    check_group_norm_forward_in_place(a) -> Status {
+        a.group_norm.forward_in_place(a.gamma, a.beta, saved!(a), a.y)
+    }
+
+    check_standardize_options(a) -> Standardize { Standardize::new(a.layout).eps(a.number) }
+    check_standardize_fit(a) -> Status { a.standardize.fit(a.x, a.moments) }
+    check_standardize_apply(a) -> Status { a.standardize.apply(a.x, a.moments, a.y) }
+    check_standardize_apply_in_place(a) -> Status {
+        a.standardize.apply_in_place(a.moments, a.y)
+    }
+
+    check_key(a) -> (u64, u64) { (a.key.seed(), a.key.stream()) }
+    check_key_new(a) -> Key { Key::new(a.index) }
+    check_key_with_stream(a) -> Result<Key, Error> { Key::with_stream(a.index, a.index) }
+    check_key_fold_in(a) -> Key { a.key.fold_in(a.index) }
+    check_key_from_rng(a) -> Key { Key::from_rng(&mut a.philox) }
+
+    check_philox_block(a) -> [u32; 4] {
+        let [k0, k1, _, _] = a.words;
+        philox4x32(a.words, [k0, k1])
+    }
+    check_philox_new(a) -> Philox { Philox::new(a.key) }
+    check_philox_from_seed(a) -> Philox { Philox::from_seed(a.index.to_le_bytes()) }
+    check_philox_seed_from_u64(a) -> Philox { Philox::seed_from_u64(a.index) }
+    check_philox_words(a) -> u64 { u64::from(a.philox.next_u32()) ^ a.philox.next_u64() }
+    check_philox_bytes(a) -> () { a.philox.fill_bytes(a.bytes) }
+    check_philox_seek(a) -> u128 {
+        a.philox.set_word_pos(a.position);
+        a.philox.get_word_pos()
+    }
+    check_philox_stream(a) -> Result<u64, Error> {
+        a.philox.set_stream(a.index)?;
+        Ok(a.philox.get_stream() ^ a.philox.key().seed())
+    }
+
+    check_dropout_new(a) -> Result<Dropout, Error> { Dropout::new(a.number) }
+    check_dropout_options(a) -> (f64, f32) {
+        a.dropout = a.dropout.scaling(a.scaling).offset(a.index);
+        (a.dropout.p(), a.dropout.scale())
+    }
+    check_dropout_forward(a) -> Status { a.dropout.forward(a.x, a.key, a.y) }
+    check_dropout_forward_in_place(a) -> Status { a.dropout.forward_in_place(a.key, a.y) }
+    check_dropout_backward(a) -> Status { a.dropout.backward(a.dy, a.key, a.y) }
+    check_dropout_backward_in_place(a) -> Status { a.dropout.backward_in_place(a.key, a.y) }
+    check_dropout_infer(a) -> Status { a.dropout.infer(a.x, a.y) }
+    check_dropout_infer_in_place(a) -> Status { a.dropout.infer_in_place(a.y) }
+    check_dropout_keep(a) -> bool { a.dropout.keep(a.key, a.index) }
+    check_dropout_write_mask(a) -> Status {
+        a.dropout.write_mask(a.sizes[0], a.key, a.bytes)
+    }
+
+    // Must not link: proof that the check can fail.
+    control_indexing(a) -> f32 { a.x[a.sizes[0]] }
+}

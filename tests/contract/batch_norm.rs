@@ -1,0 +1,477 @@
+//! BatchNorm forward: `train`, `infer` and the population forms.
+
+use evenkeel::{
+    Backend, BatchNorm, Layout, Moments, Momentum, Running, RunningVariance, Saved, Standardize,
+};
+
+use crate::data::{KINDS, Kind, Source};
+use crate::guarded::{Guarded, assert_bits, assert_same_f64};
+use crate::reference::batch_norm::{
+    Affine, Options, Trained, collect, infer, infer_population, train,
+};
+use crate::reference::moments::Triple;
+use crate::reference::reduction::channel_places;
+use crate::shapes;
+
+/// A case: everything else about it follows from `turn`, so that the axes that a test does not
+/// walk keep turning.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    layout: Layout,
+    kind: Kind,
+    eps: f64,
+    turn: usize,
+}
+
+fn case(layout: Layout, kind: Kind, turn: usize) -> Case {
+    Case { layout, kind, eps: [1e-5, 0.0][turn % 2], turn }
+}
+
+struct Inputs {
+    x: Vec<f32>,
+    gamma: Vec<f32>,
+    beta: Vec<f32>,
+    mean: Vec<f32>,
+    var: Vec<f32>,
+}
+
+impl Case {
+    fn inputs(&self) -> Inputs {
+        let mut source = Source::new(self.turn);
+        let channels = self.layout.channels();
+        Inputs {
+            x: source.fill(self.kind, &self.layout),
+            gamma: source.normals(channels),
+            beta: source.normals(channels),
+            mean: source.normals(channels),
+            var: source.variances(channels),
+        }
+    }
+
+    fn options(&self) -> Options {
+        let momentum = [
+            Momentum::Exponential(0.1),
+            Momentum::Cumulative { batches: 3 },
+            Momentum::Exponential(1.0),
+            Momentum::Cumulative { batches: 1 },
+            Momentum::Exponential(0.0),
+        ];
+        Options {
+            eps: self.eps,
+            momentum: momentum[self.turn % 5],
+            running_variance: [RunningVariance::Unbiased, RunningVariance::Biased]
+                [self.turn / 2 % 2],
+        }
+    }
+
+    fn affine<'a>(&self, inputs: &'a Inputs) -> Affine<'a> {
+        Affine {
+            gamma: (self.turn % 3 != 1).then_some(&inputs.gamma),
+            beta: (self.turn % 4 != 1).then_some(&inputs.beta),
+        }
+    }
+
+    fn op(&self, backend: Backend) -> BatchNorm {
+        let Options { eps, momentum, running_variance } = self.options();
+        BatchNorm::new(self.layout)
+            .eps(eps)
+            .momentum(momentum)
+            .running_variance(running_variance)
+            .backend(backend)
+    }
+
+    /// Where input and output start; all 256 pairs within 256 turns.
+    fn offsets(&self) -> (usize, usize) {
+        (self.turn % 16, self.turn / 16 % 16)
+    }
+
+    fn check(&self) {
+        let inputs = self.inputs();
+        let affine = self.affine(&inputs);
+        let expected =
+            train(&self.layout, self.options(), &inputs.x, affine, (&inputs.mean, &inputs.var));
+        let constants =
+            infer(&self.layout, self.options().eps, &inputs.x, affine, &inputs.mean, &inputs.var);
+        for backend in Backend::available() {
+            let context = (backend.name(), self);
+            self.check_train(backend, &inputs, &expected);
+            self.check_in_place(backend, &inputs, &expected);
+            self.check_infer(backend, &inputs, &constants);
+            self.check_population(backend, &inputs, &context);
+        }
+    }
+
+    fn check_train(&self, backend: Backend, inputs: &Inputs, expected: &Trained) {
+        let context = (backend.name(), self);
+        let affine = self.affine(inputs);
+        let (from, to) = self.offsets();
+        let x = Guarded::new(&inputs.x, from);
+        let mut y = Guarded::output(inputs.x.len(), to);
+        let mut buffers = Statistics::new(inputs, to);
+        let (running, saved) = buffers.borrow(true, true);
+        self.op(backend)
+            .train(x.values(), affine.gamma, affine.beta, running, saved, y.inside())
+            .expect("a correct call");
+        y.assert(&expected.y, "y of train", &context);
+        buffers.assert(expected, (true, true), &context);
+    }
+
+    /// In place, and with one kind of statistics left out: neither may change a bit of the rest.
+    fn check_in_place(&self, backend: Backend, inputs: &Inputs, expected: &Trained) {
+        let context = (backend.name(), self);
+        let affine = self.affine(inputs);
+        let wanted = (self.turn.is_multiple_of(2), self.turn.is_multiple_of(3));
+        let mut x = Guarded::new(&inputs.x, self.offsets().1);
+        let mut buffers = Statistics::new(inputs, self.offsets().0);
+        let (running, saved) = buffers.borrow(wanted.0, wanted.1);
+        self.op(backend)
+            .train_in_place(affine.gamma, affine.beta, running, saved, x.inside())
+            .expect("a correct call");
+        x.assert(&expected.y, "y of train_in_place", &context);
+        buffers.assert(expected, wanted, &context);
+    }
+
+    fn check_infer(&self, backend: Backend, inputs: &Inputs, expected: &[f32]) {
+        let context = (backend.name(), self);
+        let (from, to) = self.offsets();
+        let Affine { gamma, beta } = self.affine(inputs);
+        let mut x = Guarded::new(&inputs.x, from);
+        let mut y = Guarded::output(inputs.x.len(), to);
+        let op = self.op(backend);
+        op.infer(x.values(), gamma, beta, &inputs.mean, &inputs.var, y.inside())
+            .expect("a correct call");
+        op.infer_in_place(gamma, beta, &inputs.mean, &inputs.var, x.inside())
+            .expect("a correct call");
+        y.assert(expected, "y of infer", &context);
+        x.assert(expected, "y of infer_in_place", &context);
+    }
+
+    /// Moments of two batches (the second is the first backwards), then as constants.
+    fn check_population(&self, backend: Backend, inputs: &Inputs, context: &(&str, &Self)) {
+        let op = self.op(backend);
+        let backwards: Vec<f32> = inputs.x.iter().rev().copied().collect();
+        let mut expected = vec![Triple::EMPTY; self.layout.channels()];
+        let mut moments = vec![Moments::new(); self.layout.channels()];
+        for batch in [&inputs.x, &backwards] {
+            collect(&self.layout, batch, &mut expected);
+            let batch = Guarded::new(batch, self.offsets().0);
+            op.collect(batch.values(), &mut moments).expect("a correct call");
+            assert_moments(&moments, &expected, context);
+        }
+        if self.layout.is_empty() {
+            return;
+        }
+        self.check_infer_population(backend, inputs, &moments, &expected);
+    }
+
+    fn check_infer_population(
+        &self,
+        backend: Backend,
+        inputs: &Inputs,
+        moments: &[Moments],
+        triples: &[Triple],
+    ) {
+        let context = (backend.name(), self);
+        let affine = self.affine(inputs);
+        let (from, to) = self.offsets();
+        let expected =
+            infer_population(&self.layout, self.options().eps, &inputs.x, affine, triples);
+        let mut x = Guarded::new(&inputs.x, from);
+        let mut y = Guarded::output(inputs.x.len(), to);
+        let op = self.op(backend);
+        op.infer_population(x.values(), affine.gamma, affine.beta, moments, y.inside())
+            .expect("a correct call");
+        op.infer_population_in_place(affine.gamma, affine.beta, moments, x.inside())
+            .expect("a correct call");
+        y.assert(&expected, "y of infer_population", &context);
+        x.assert(&expected, "y of infer_population_in_place", &context);
+    }
+}
+
+fn assert_moments(actual: &[Moments], expected: &[Triple], context: &(&str, &Case)) {
+    for (actual, expected) in actual.iter().zip(expected) {
+        assert_eq!(actual.count(), expected.n, "count of collect: {context:?}");
+        assert_same_f64(actual.mean(), expected.mean, "mean of collect", context);
+        assert_same_f64(actual.m2(), expected.m2, "m2 of collect", context);
+    }
+}
+
+/// The four statistics slices of a training step.
+struct Statistics {
+    initial: (Vec<f32>, Vec<f32>),
+    running_mean: Guarded,
+    running_var: Guarded,
+    saved_mean: Guarded,
+    saved_rstd: Guarded,
+}
+
+impl Statistics {
+    fn new(inputs: &Inputs, offset: usize) -> Self {
+        let channels = inputs.mean.len();
+        Self {
+            initial: (inputs.mean.clone(), inputs.var.clone()),
+            running_mean: Guarded::new(&inputs.mean, offset),
+            running_var: Guarded::new(&inputs.var, 15 - offset),
+            saved_mean: Guarded::new(&vec![-7.0; channels], offset),
+            saved_rstd: Guarded::new(&vec![-7.0; channels], 15 - offset),
+        }
+    }
+
+    fn borrow(&mut self, running: bool, saved: bool) -> (Option<Running<'_>>, Option<Saved<'_>>) {
+        let running = running.then_some(Running {
+            mean: self.running_mean.inside(),
+            var: self.running_var.inside(),
+        });
+        let saved = saved
+            .then_some(Saved { mean: self.saved_mean.inside(), rstd: self.saved_rstd.inside() });
+        (running, saved)
+    }
+
+    fn assert(
+        &self,
+        expected: &Trained,
+        (running, saved): (bool, bool),
+        context: &impl std::fmt::Debug,
+    ) {
+        let (mean, var) = (&self.initial.0, &self.initial.1);
+        let mean = if running { &expected.running_mean } else { mean };
+        let var = if running { &expected.running_var } else { var };
+        self.running_mean.assert(mean, "running mean", context);
+        self.running_var.assert(var, "running variance", context);
+        // An empty layout leaves the saved statistics as they were; so does not asking for them.
+        let untouched = vec![-7.0; mean.len()];
+        let saved = saved && !expected.y.is_empty();
+        let mean = if saved { &expected.saved_mean } else { &untouched };
+        let rstd = if saved { &expected.saved_rstd } else { &untouched };
+        self.saved_mean.assert(mean, "saved mean", context);
+        self.saved_rstd.assert(rstd, "saved rstd", context);
+    }
+}
+
+#[test]
+fn every_shape() {
+    for (turn, layout) in shapes::all().into_iter().enumerate() {
+        let kind = [Kind::Normal, Kind::Mean(1e6), Kind::Scale(1e-20)][turn % 3];
+        case(layout, kind, turn).check();
+    }
+}
+
+#[test]
+fn every_kind_of_data() {
+    let mut turn = 0;
+    for layout in shapes::few() {
+        for kind in KINDS {
+            // An even and an odd turn: eps of 1e-5 and of 0.
+            for _ in 0..2 {
+                case(layout, kind, turn).check();
+                turn += 1;
+            }
+            turn += 5;
+        }
+    }
+}
+
+#[test]
+fn every_option() {
+    for layout in [shapes::few()[0], shapes::few()[3], shapes::few()[5]] {
+        for turn in 0..120 {
+            case(layout, Kind::Normal, turn).check();
+        }
+    }
+}
+
+/// An eps that is subnormal, zero or infinite once it is rounded to f32, and a large one.
+#[test]
+fn odd_eps() {
+    for (turn, layout) in shapes::few().into_iter().enumerate() {
+        for kind in [Kind::Normal, Kind::Constant(2.0), Kind::Scale(1e-30), Kind::Scale(1e30)] {
+            for eps in [1e-300, 1e-46, 1e-44, 1e-38, 1e-30, 1.0, 1e30, 1e300] {
+                Case { eps, ..case(layout, kind, turn) }.check();
+            }
+        }
+    }
+}
+
+#[test]
+fn every_alignment() {
+    for (batch, channels, spatial) in [(2, 1, 40), (2, 2, 19), (3, 21, 1), (2, 19, 3)] {
+        for layout in shapes::layouts(batch, channels, spatial) {
+            for turn in 0..256 {
+                case(layout, Kind::Normal, turn).check();
+            }
+        }
+    }
+}
+
+/// Section 8's last sentence: nothing that was finite becomes infinite.
+#[test]
+fn running_variance_at_the_end_of_f32() {
+    let layout = Layout::dense(4, 3).expect("a small layout");
+    let x: Vec<f32> = (0..12).map(|i| if i < 6 { 3e38 } else { -3e38 }).collect();
+    for (initial, factor) in [(1.0, 0.1), (f32::MAX, 0.3), (f32::MAX, 1.0), (f32::INFINITY, 0.5)] {
+        let options = Options {
+            eps: 1e-5,
+            momentum: Momentum::Exponential(factor),
+            running_variance: RunningVariance::Unbiased,
+        };
+        let means = vec![f32::MAX, f32::INFINITY, f32::NEG_INFINITY];
+        let initial = (means, vec![initial; 3]);
+        let none = Affine { gamma: None, beta: None };
+        let expected = train(&layout, options, &x, none, (&initial.0, &initial.1));
+        for backend in Backend::available() {
+            let (mut mean, mut var) = initial.clone();
+            let mut y = x.clone();
+            BatchNorm::new(layout)
+                .momentum(options.momentum)
+                .backend(backend)
+                .train_in_place(
+                    None,
+                    None,
+                    Some(Running { mean: &mut mean, var: &mut var }),
+                    None,
+                    &mut y,
+                )
+                .expect("a correct call");
+            let context = (backend.name(), &initial, factor);
+            assert_bits(&mean, &expected.running_mean, "mean", &context);
+            assert_bits(&var, &expected.running_var, "variance", &context);
+        }
+    }
+}
+
+/// The factor 1/batches is divided in f64: counts beyond 2^24 are not rounded to f32 before.
+#[test]
+fn cumulative_factor_of_many_batches() {
+    let layout = Layout::dense(5, 2).expect("a small layout");
+    let x = Source::new(3).fill(Kind::Mean(1.0), &layout);
+    for batches in [1, 2, 3, 7, (1 << 24) + 1, (1 << 24) + 3, (1 << 53) + 1, u64::MAX] {
+        let options = Options {
+            eps: 1e-5,
+            momentum: Momentum::Cumulative { batches },
+            running_variance: RunningVariance::Unbiased,
+        };
+        let none = Affine { gamma: None, beta: None };
+        let expected = train(&layout, options, &x, none, (&[0.0; 2], &[0.0; 2]));
+        let (mut mean, mut var, mut y) = ([0.0; 2], [0.0; 2], x.clone());
+        BatchNorm::new(layout)
+            .momentum(options.momentum)
+            .train_in_place(
+                None,
+                None,
+                Some(Running { mean: &mut mean, var: &mut var }),
+                None,
+                &mut y,
+            )
+            .expect("a correct call");
+        assert_bits(&mean, &expected.running_mean, "mean", &batches);
+        assert_bits(&var, &expected.running_var, "variance", &batches);
+    }
+}
+
+/// A channel with a NaN or an infinity leaves all others as they are without it.
+#[test]
+fn one_channel_does_not_touch_another() {
+    for layout in shapes::few() {
+        for kind in [Kind::OneIn(f32::NAN), Kind::OneIn(f32::INFINITY), Kind::OneIn(1e30)] {
+            let spoilt = Source::new(5).fill(kind, &layout);
+            let clean = Source::new(5).fill(Kind::Normal, &layout);
+            for backend in Backend::available() {
+                let op = BatchNorm::new(layout).backend(backend);
+                let (mut a, mut b) = (spoilt.clone(), clean.clone());
+                op.train_in_place(None, None, None, None, &mut a).expect("a correct call");
+                op.train_in_place(None, None, None, None, &mut b).expect("a correct call");
+                for channel in (0..layout.channels()).filter(|&c| c != layout.channels() / 2) {
+                    let places = channel_places(&layout, channel);
+                    let same = places.iter().all(|&i| a[i].to_bits() == b[i].to_bits());
+                    assert!(same, "channel {channel} of {layout:?} with {kind:?}, {backend}");
+                }
+            }
+        }
+    }
+}
+
+/// Given variances at the borders: zero with and without eps, subnormal, huge, not a number.
+#[test]
+fn infer_with_odd_statistics() {
+    let var = [0.0, -0.0, 1e-45, 1e-38, f32::MAX, f32::INFINITY, f32::NAN, -1.0, -1e-5, 1.0];
+    let mean = [0.0, -0.0, 1e-45, 1e38, -f32::MAX, 1.0, 2.0, f32::NAN, f32::INFINITY, 1e-38];
+    let layout = Layout::dense(7, var.len()).expect("a small layout");
+    let x = Source::new(1).fill(Kind::Normal, &layout);
+    let none = Affine { gamma: None, beta: None };
+    for eps in [0.0, 1e-5, 1e-300, 1e300, 1e-45] {
+        let expected = infer(&layout, eps, &x, none, &mean, &var);
+        for backend in Backend::available() {
+            let mut y = Guarded::output(x.len(), 0);
+            BatchNorm::new(layout)
+                .eps(eps)
+                .backend(backend)
+                .infer(&x, None, None, &mean, &var, y.inside())
+                .expect("a correct call");
+            y.assert(&expected, "y", &(backend.name(), eps));
+        }
+    }
+}
+
+/// Moments that no batch would give: the limits of section 5 and the rounding of the mean.
+#[test]
+fn population_with_given_moments() {
+    let parts = [
+        (1, 5.0, 0.0),
+        (3, 1e7 + 0.25, 7.0),
+        (10, 0.1, 10.0 * 2.0_f64.powi(-126)),
+        (10, 0.1, 9.999 * 2.0_f64.powi(-126)),
+        (8, 1e-3, 8.0 * 2.0_f64.powi(127)),
+        (8, 1e-3, 8.0 * 2.0_f64.powi(128)),
+        (2, 3e38, 1e300),
+        (u64::MAX, -1.0, 1e19),
+        (4, f64::NAN, 4.0),
+        (4, 1.0, f64::NAN),
+        (4, 1.0, f64::INFINITY),
+        (4, 1.0, 1e-320),
+        (2, 1e300, 2.0),
+        (0, 0.0, 0.0),
+    ];
+    let moments = parts.map(|(n, mean, m2)| Moments::from_parts(n, mean, m2));
+    let triples = parts.map(|(n, mean, m2)| Triple { n, mean, m2 });
+    let layout = Layout::dense(50, parts.len()).expect("a small layout");
+    let x = Source::new(2).fill(Kind::Normal, &layout);
+    let none = Affine { gamma: None, beta: None };
+    for eps in [0.0, 1e-5] {
+        let expected = infer_population(&layout, eps, &x, none, &triples);
+        for backend in Backend::available() {
+            let mut y = Guarded::output(x.len(), 3);
+            BatchNorm::new(layout)
+                .eps(eps)
+                .backend(backend)
+                .infer_population(&x, None, None, &moments, y.inside())
+                .expect("a correct call");
+            y.assert(&expected, "y", &(backend.name(), eps));
+        }
+    }
+}
+
+/// Standardization is the population form with eps 0 and without γ and β.
+#[test]
+fn standardize() {
+    for (turn, layout) in shapes::few().into_iter().enumerate() {
+        for kind in [Kind::Mean(1e6), Kind::Scale(1e-30), Kind::Constant(4.0), Kind::AnyBits] {
+            let x = Source::new(turn).fill(kind, &layout);
+            let none = Affine { gamma: None, beta: None };
+            let mut triples = vec![Triple::EMPTY; layout.channels()];
+            collect(&layout, &x, &mut triples);
+            let expected = infer_population(&layout, 0.0, &x, none, &triples);
+            for backend in Backend::available() {
+                let context = (backend.name(), layout, kind);
+                let op = Standardize::new(layout).backend(backend);
+                let mut moments = vec![Moments::new(); layout.channels()];
+                op.fit(&x, &mut moments).expect("a correct call");
+                let mut y = Guarded::output(x.len(), turn);
+                op.apply(&x, &moments, y.inside()).expect("a correct call");
+                y.assert(&expected, "y of apply", &context);
+                let mut x = Guarded::new(&x, turn);
+                op.apply_in_place(&moments, x.inside()).expect("a correct call");
+                x.assert(&expected, "y of apply_in_place", &context);
+            }
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Input at the edges of what has a meaning: one element, no variance, no number.
+
+mod common {
+    pub(crate) mod data;
+    pub(crate) mod oracle;
+}
+
+use common::data::{Rng, assert_same_bits, canary, finite, layout};
+use common::oracle::Shape;
+use evenkeel::{
+    BatchNorm, Dropout, Gradients, GroupNorm, Key, Moments, Running, RunningVariance, Saved,
+    Scaling, Standardize,
+};
+
+const GAMMA: [f32; 3] = [1.5, -2.0, 0.5];
+const BETA: [f32; 3] = [0.25, -0.0, 7.0];
+
+struct Trained {
+    y: Vec<f32>,
+    mean: Vec<f32>,
+    rstd: Vec<f32>,
+    running_mean: Vec<f32>,
+    running_var: Vec<f32>,
+}
+
+fn train(norm: BatchNorm, x: &[f32]) -> Trained {
+    let mut out = Trained {
+        y: canary(x.len()),
+        mean: canary(3),
+        rstd: canary(3),
+        running_mean: vec![1.0; 3],
+        running_var: vec![3.0; 3],
+    };
+    let running = Running { mean: &mut out.running_mean, var: &mut out.running_var };
+    let saved = Saved { mean: &mut out.mean, rstd: &mut out.rstd };
+    norm.train(x, Some(&GAMMA), Some(&BETA), Some(running), Some(saved), &mut out.y)
+        .expect("all lengths are right");
+    out
+}
+
+struct Backward {
+    dx: Vec<f32>,
+    dgamma: Vec<f32>,
+    dbeta: Vec<f32>,
+}
+
+fn backward(norm: BatchNorm, dy: &[f32], x: &[f32], trained: &Trained) -> Backward {
+    let mut out = Backward { dx: canary(x.len()), dgamma: canary(3), dbeta: canary(3) };
+    let gradients = Gradients {
+        x: Some(&mut out.dx),
+        gamma: Some(&mut out.dgamma),
+        beta: Some(&mut out.dbeta),
+    };
+    norm.backward(dy, x, Some(&GAMMA), &trained.mean, &trained.rstd, gradients)
+        .expect("all lengths are right");
+    out
+}
+
+/// All shapes that have three channels and one element in each.
+const SINGLE: [Shape; 3] = [Shape::dense(1, 3), Shape::first(1, 3, 1), Shape::last(1, 1, 3)];
+
+/// Two samples of three channels, dense and with planes of every order.
+const SHAPES: [Shape; 5] = [
+    Shape::dense(2, 3),
+    Shape::first(2, 3, 5),
+    Shape::last(2, 5, 3),
+    Shape::first(2, 3, 1500),
+    Shape::last(2, 1500, 3),
+];
+
+fn is_beta(shape: Shape, y: &[f32]) -> bool {
+    y.iter().enumerate().all(|(i, &v)| v == BETA[shape.channel_of(i)])
+}
+
+#[test]
+fn one_element_trains_to_beta() {
+    let x = [2.0, -1e30, 1e-40];
+    for shape in SINGLE {
+        for form in [RunningVariance::Unbiased, RunningVariance::Biased] {
+            let norm = BatchNorm::new(layout(shape)).running_variance(form);
+            let got = train(norm, &x);
+            assert!(is_beta(shape, &got.y), "{:?}", got.y);
+            assert_same_bits(&got.mean, &x, "saved mean");
+            assert!(got.rstd.iter().all(|r| (r * 1e-5_f32.sqrt() - 1.0).abs() < 1e-6));
+            assert_eq!(got.running_var, [3.0; 3]);
+            assert!((got.running_mean[0] - 1.1).abs() < 1e-6);
+            assert!((got.running_mean[1] / -1e29 - 1.0).abs() < 1e-6);
+            assert!((got.running_mean[2] - 0.9).abs() < 1e-6);
+            let back = backward(norm, &[1.0, 2.0, 3.0], &x, &got);
+            assert_eq!(back.dx, [0.0; 3]);
+            assert_eq!(back.dgamma, [0.0; 3]);
+            assert_eq!(back.dbeta, [1.0, 2.0, 3.0]);
+        }
+    }
+}
+
+#[test]
+fn one_element_without_eps_trains_to_beta() {
+    for shape in SINGLE {
+        let norm = BatchNorm::new(layout(shape)).eps(0.0);
+        let x = [2.0, f32::MAX, -1e-45];
+        let got = train(norm, &x);
+        assert!(is_beta(shape, &got.y));
+        assert_eq!(got.rstd, [0.0; 3]);
+        let mut moments = [Moments::new(); 3];
+        let mut y = canary(3);
+        Standardize::new(layout(shape)).fit(&x, &mut moments).unwrap();
+        Standardize::new(layout(shape)).apply(&x, &moments, &mut y).unwrap();
+        assert_eq!(y, [0.0; 3]);
+    }
+}
+
+#[test]
+fn constant_channels_give_beta() {
+    for (shape, eps) in SHAPES.into_iter().flat_map(|s| [(s, 0.0), (s, 1e-5)]) {
+        // None of them has a sum that f32 holds exactly for all lengths.
+        for values in [[0.1, -3.3, 1e-40], [f32::MAX, f32::MIN, 0.0], [1e30, 1e-30, 1e-45]] {
+            let norm = BatchNorm::new(layout(shape)).eps(eps);
+            let x: Vec<f32> = (0..shape.len()).map(|i| values[shape.channel_of(i)]).collect();
+            let got = train(norm, &x);
+            assert!(is_beta(shape, &got.y), "{shape:?}, eps {eps}, {values:?}: {:?}", &got.y[..3]);
+            assert_same_bits(&got.mean, &values, "saved mean");
+            if eps == 0.0 {
+                assert_eq!(got.rstd, [0.0; 3]);
+            }
+            let dy = Rng::new(1).normals(x.len(), 0.0, 1.0);
+            let back = backward(norm, &dy, &x, &got);
+            assert!(back.dx.iter().all(|v| v.is_finite()));
+            assert_eq!(back.dgamma, [0.0; 3]);
+        }
+    }
+}
+
+#[test]
+fn constant_groups_give_beta() {
+    for shape in SHAPES {
+        for groups in [1, 3] {
+            let x = vec![0.1; shape.len()];
+            let (mut y, mut mean, mut rstd) =
+                (canary(x.len()), canary(2 * groups), canary(2 * groups));
+            let saved = Saved { mean: &mut mean, rstd: &mut rstd };
+            GroupNorm::new(layout(shape), groups)
+                .eps(0.0)
+                .forward(&x, Some(&GAMMA), Some(&BETA), Some(saved), &mut y)
+                .unwrap();
+            assert!(is_beta(shape, &y));
+            assert!(mean.iter().all(|&m| m == 0.1) && rstd.iter().all(|&r| r == 0.0));
+        }
+    }
+}
+
+/// Zero variance given from outside, with eps = 0.
+#[test]
+fn no_variance_at_inference_gives_beta() {
+    for shape in SHAPES {
+        let norm = BatchNorm::new(layout(shape)).eps(0.0);
+        let x = Rng::new(1).normals(shape.len(), 0.0, 1.0);
+        let mut y = canary(x.len());
+        norm.infer(&x, Some(&GAMMA), Some(&BETA), &[0.5; 3], &[0.0; 3], &mut y).unwrap();
+        assert!(is_beta(shape, &y));
+        let (mut weight, mut bias) = ([1.0; 6], [2.0; 3]);
+        norm.fold(Some(&GAMMA), Some(&BETA), &[0.5; 3], &[0.0; 3], &mut weight, &mut bias).unwrap();
+        assert_eq!(weight, [0.0; 6]);
+        assert_eq!(bias, BETA);
+        let moments = [Moments::from_parts(9, 0.5, 0.0); 3];
+        norm.infer_population(&x, Some(&GAMMA), Some(&BETA), &moments, &mut y).unwrap();
+        assert!(is_beta(shape, &y));
+    }
+}
+
+/// NaN and infinity make their own channel NaN, statistics included, and no other.
+#[test]
+fn a_poisoned_channel_stays_alone() {
+    for (shape, bad) in SHAPES.into_iter().flat_map(|s| [f32::NAN, f32::INFINITY].map(|b| (s, b))) {
+        let norm = BatchNorm::new(layout(shape));
+        let clean = Rng::new(1).normals(shape.len(), 0.0, 1.0);
+        let dy = Rng::new(2).normals(shape.len(), 0.0, 1.0);
+        let mut x = clean.clone();
+        x[shape.index(1, 1, shape.spatial - 1)] = bad;
+        let (left, right) = (train(norm, &clean), train(norm, &x));
+        assert!(right.rstd[1].is_nan() && right.running_var[1].is_nan());
+        let (before, after) = (backward(norm, &dy, &clean, &left), backward(norm, &dy, &x, &right));
+        for i in 0..x.len() {
+            if shape.channel_of(i) == 1 {
+                assert!(right.y[i].is_nan() && after.dx[i].is_nan(), "{shape:?} element {i}");
+            } else {
+                assert_eq!(left.y[i].to_bits(), right.y[i].to_bits());
+                assert_eq!(before.dx[i].to_bits(), after.dx[i].to_bits());
+            }
+        }
+        for c in [0, 2] {
+            assert_eq!(left.running_mean[c].to_bits(), right.running_mean[c].to_bits());
+            assert_eq!(left.running_var[c].to_bits(), right.running_var[c].to_bits());
+            assert_eq!(before.dgamma[c].to_bits(), after.dgamma[c].to_bits());
+        }
+    }
+}
+
+/// With groups, the other groups and the other samples are safe.
+#[test]
+fn a_poisoned_group_stays_alone() {
+    for shape in SHAPES {
+        let clean = Rng::new(1).normals(shape.len(), 0.0, 1.0);
+        let mut x = clean.clone();
+        x[shape.index(1, 1, 0)] = f32::NAN;
+        for groups in [1, 3] {
+            let norm = GroupNorm::new(layout(shape), groups);
+            let (mut before, mut after) = (canary(x.len()), canary(x.len()));
+            norm.forward(&clean, Some(&GAMMA), None, None, &mut before).unwrap();
+            norm.forward(&x, Some(&GAMMA), None, None, &mut after).unwrap();
+            for i in 0..x.len() {
+                let hit = shape.sample_of(i) == 1 && (groups == 1 || shape.channel_of(i) == 1);
+                assert_eq!(after[i].is_nan(), hit, "{shape:?}, {groups} groups, element {i}");
+                assert!(hit || before[i].to_bits() == after[i].to_bits());
+            }
+        }
+    }
+}
+
+/// Values that no multiplication may touch.
+const ODD: [f32; 8] =
+    [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, 1e-45, -1.175_494_2e-38, 1.5];
+
+fn odd_values(len: usize) -> Vec<f32> {
+    ODD.iter().copied().cycle().take(len).collect()
+}
+
+#[test]
+fn dropping_nothing_is_the_identity() {
+    let x = odd_values(1000);
+    for scaling in [Scaling::Inverted, Scaling::AtInference] {
+        let dropout = Dropout::new(0.0).unwrap().scaling(scaling);
+        let mut y = canary(x.len());
+        dropout.forward(&x, Key::new(1), &mut y).unwrap();
+        assert_same_bits(&x, &y, "forward");
+        dropout.backward(&x, Key::new(1), &mut y).unwrap();
+        assert_same_bits(&x, &y, "backward");
+        dropout.infer(&x, &mut y).unwrap();
+        assert_same_bits(&x, &y, "infer");
+        assert_eq!(dropout.scale(), 1.0);
+    }
+}
+
+#[test]
+fn dropping_all_gives_positive_zeros() {
+    let mut x = odd_values(1000);
+    x[17] = f32::NAN;
+    for scaling in [Scaling::Inverted, Scaling::AtInference] {
+        let dropout = Dropout::new(1.0).unwrap().scaling(scaling);
+        let mut y = canary(x.len());
+        dropout.forward(&x, Key::new(1), &mut y).unwrap();
+        assert!(y.iter().all(|v| v.to_bits() == 0));
+        dropout.backward(&x, Key::new(1), &mut y).unwrap();
+        assert!(y.iter().all(|v| v.to_bits() == 0));
+    }
+    let mut mask = [0xFF; 125];
+    Dropout::new(1.0).unwrap().write_mask(1000, Key::new(1), &mut mask).unwrap();
+    assert_eq!(mask, [0; 125]);
+}
+
+#[test]
+fn a_dropped_nan_is_zero_and_a_kept_one_stays() {
+    let (dropout, key) = (Dropout::new(0.4).unwrap(), Key::new(5));
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut y = canary(500);
+        dropout.forward(&[bad; 500], key, &mut y).unwrap();
+        for (i, v) in (0_u64..).zip(&y) {
+            if dropout.keep(key, i) {
+                assert!(!v.is_finite());
+            } else {
+                assert_eq!(v.to_bits(), 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn dropout_at_inference() {
+    let x = Rng::new(1).normals(333, 0.0, 1.0);
+    let mut y = canary(x.len());
+    for p in [0.25, 0.5, 1.0] {
+        let inverted = Dropout::new(p).unwrap();
+        inverted.infer(&x, &mut y).unwrap();
+        assert_same_bits(&x, &y, "inverted");
+        inverted.infer_in_place(&mut y).unwrap();
+        assert_same_bits(&x, &y, "inverted, in place");
+        inverted.scaling(Scaling::AtInference).infer(&x, &mut y).unwrap();
+        let mut in_place = x.clone();
+        inverted.scaling(Scaling::AtInference).infer_in_place(&mut in_place).unwrap();
+        assert_same_bits(&y, &in_place, "in place");
+        for (&v, &got) in x.iter().zip(&y) {
+            // 1 − p is a power of two, or 3/4: the product is rounded once.
+            assert_eq!(f64::from(got), f64::from(finite(f64::from(v) * (1.0 - p))));
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The main job, `examples/digits`: its numbers are pinned, the same on every backend, and what a
+//! user can get wrong is answered with one line.
+
+#[path = "../examples/digits/data.rs"]
+mod data;
+#[path = "../examples/digits/dense.rs"]
+mod dense;
+#[path = "../examples/digits/experiment.rs"]
+mod experiment;
+#[path = "../examples/digits/loss.rs"]
+mod loss;
+#[path = "../examples/digits/network.rs"]
+mod network;
+#[path = "../examples/digits/options.rs"]
+mod options;
+#[path = "../examples/digits/picture.rs"]
+mod picture;
+#[path = "../examples/digits/table.rs"]
+mod table;
+#[path = "../examples/digits/training.rs"]
+mod training;
+
+use std::path::PathBuf;
+use std::slice;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use evenkeel::{Backend, Key};
+
+use crate::data::{Digits, PIXELS, Split, TEST, TRAIN, VALIDATION};
+use crate::experiment::{ByForm, RATES, RUNS, compare};
+use crate::options::{Command, HELP, Options, parse};
+use crate::training::Run;
+
+fn options(arguments: &[&str]) -> Options {
+    match parse(arguments) {
+        Ok(Command::Run(options)) => options,
+        other => panic!("{arguments:?} do not ask for a run: {other:?}"),
+    }
+}
+
+fn digits() -> Digits {
+    Digits::read(&options(&[]).data).expect("the committed file is whole")
+}
+
+fn run(arguments: &[&str], rates: &[f32]) -> ByForm<Run> {
+    let options = options(arguments);
+    compare(&digits(), &options.recipe, rates, options.seed, &|| ()).expect("all sizes fit")
+}
+
+/// A file of this test in the build folder; tests run side by side, so each has its own name.
+fn file(name: &str, text: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, text).expect("the build folder can be written to");
+    path
+}
+
+fn assert_one_line(error: &str) {
+    assert!(!error.is_empty() && !error.contains('\n'), "{error:?}");
+}
+
+#[test]
+fn numbers_are_pinned_on_every_backend() {
+    // For each form: right answers on the training part, on the test part, on the test part by
+    // population statistics; the bits of the test loss; all weights.
+    let expected = [
+        (1255, 480, None, 0x3fc4_1879_621f_5776, 0xac19_c5c8_a0a2_1411),
+        (1280, 490, Some(492), 0x3fb7_d340_644d_44d2, 0x9724_c6c6_1f15_de5b),
+        (1251, 479, None, 0x3fc4_b821_e788_cca1, 0xf5bb_6792_2353_3647),
+        (1272, 488, Some(487), 0x3fbe_3dc3_944b_5be0, 0xf552_5fb0_9fb1_0dd5),
+    ];
+    for backend in Backend::available() {
+        let runs = run(&["--epochs", "2", "--backend", backend.name()], &[0.03]);
+        let found = runs.map(|run| {
+            let loss = run.test_loss.to_bits();
+            (run.train_correct, run.test_correct, run.population_correct, loss, run.fingerprint)
+        });
+        assert_eq!(found, expected, "{backend}");
+    }
+}
+
+#[test]
+fn two_runs_are_equal() {
+    let once = || run(&["--epochs", "1", "--seed", "7", "--drop", "0.5"], &RATES);
+    assert_eq!(once(), once());
+}
+
+#[test]
+fn every_batch_size_works() {
+    // 16 and 48 leave a last batch of one image. (A batch of one teaches BatchNorm nothing: every
+    // value is its own mean. It must not fail, no more.)
+    for size in ["2", "16", "48", "1296", "1297"] {
+        for run in run(&["--epochs", "1", "--batch-size", size], &[0.01]) {
+            assert!(run.test_loss.is_finite(), "{size}");
+        }
+    }
+}
+
+#[test]
+fn dropping_everything_or_nothing_works() {
+    let [plain, _, dropout, _] = run(&["--epochs", "1", "--drop", "0"], &[0.03]);
+    assert_eq!(plain, dropout);
+    run(&["--epochs", "1", "--drop", "1"], &[0.03]);
+}
+
+#[test]
+fn progress_counts_every_epoch() {
+    let count = AtomicU64::new(0);
+    let recipe = options(&["--epochs", "1", "--batch-size", "256"]).recipe;
+    compare(&digits(), &recipe, &RATES, 0, &|| {
+        count.fetch_add(1, Ordering::Relaxed);
+    })
+    .unwrap();
+    assert_eq!(count.into_inner(), RUNS);
+}
+
+#[test]
+fn split_is_exact_and_standardized_on_its_training_part() {
+    let split = Split::shuffled(&digits(), Key::new(3));
+    assert_eq!((split.train.len(), split.test.len()), (TRAIN, TEST));
+    assert_eq!((TRAIN, TEST), (1297, 500));
+    let search = split.for_search();
+    assert_eq!((search.train.len(), search.test.len()), (TRAIN - VALIDATION, VALIDATION));
+
+    let digits = split.standardized(Backend::detect()).unwrap();
+    for pixel in 0..PIXELS {
+        let values = digits.train.pixels.iter().skip(pixel).step_by(PIXELS);
+        let moments: evenkeel::Moments = values.collect();
+        let constant = moments.m2() == 0.0;
+        assert!(moments.mean().abs() < 1e-5, "mean of pixel {pixel}");
+        assert!(constant || (moments.std_dev() - 1.0).abs() < 1e-5, "deviation of pixel {pixel}");
+    }
+}
+
+#[test]
+fn picture_and_tables_show_all_forms() {
+    let arguments = ["--epochs", "1", "--batch-size", "128"];
+    let options = options(&arguments);
+    let runs = run(&arguments, &[0.1]);
+    let svg = picture::draw(slice::from_ref(&runs)).unwrap();
+    assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+    let one = table::results(slice::from_ref(&runs), &options.recipe);
+    let two = table::results(&[runs.clone(), runs], &options.recipe);
+    for name in ["plain", "BatchNorm", "dropout", "both"] {
+        assert!(svg.contains(name) && one.contains(name) && two.contains(name), "{name}");
+    }
+    assert!(table::header(&options).contains("batch size 128"));
+}
+
+#[test]
+fn wrong_arguments_are_one_line() {
+    let wrong: [&[&str]; 17] = [
+        &["--sed", "1"],
+        &["digits"],
+        &["-x"],
+        &["--seed"],
+        &["--seed", "-1"],
+        &["--seed", "18446744073709551616"],
+        &["--seeds", "0"],
+        &["--epochs", "0"],
+        &["--epochs", "ten"],
+        &["--batch-size", "0"],
+        &["--batch-size", "1298"],
+        &["--drop", "1.5"],
+        &["--drop", "-0.1"],
+        &["--drop", "nan"],
+        &["--backend", "mmx"],
+        &["--backend", ""],
+        &["--drop="],
+    ];
+    for arguments in wrong {
+        assert_one_line(&parse(arguments).unwrap_err());
+    }
+    assert!(matches!(parse(["--help"]), Ok(Command::Help)));
+    assert!(HELP.contains("--batch-size"));
+    let large = options(&["--seeds", "18446744073709551615", "--epochs=18446744073709551615"]);
+    assert_eq!((large.seeds, large.recipe.epochs), (u64::MAX, u64::MAX));
+}
+
+#[test]
+fn wrong_files_are_one_line() {
+    let good = std::fs::read_to_string(options(&[]).data).unwrap();
+    let wrong = [
+        file("digits-empty.csv", ""),
+        file("digits-short.csv", &good[..good.len() / 2]),
+        file("digits-long.csv", &format!("{good}{good}")),
+        file("digits-word.csv", &good.replacen("0,", "zero,", 1)),
+        file("digits-dark.csv", &good.replacen("0,", "17,", 1)),
+        file("digits-label.csv", &good.replacen(",0\n", ",10\n", 1)),
+        file("digits-binary.csv", "\u{0}\n"),
+        PathBuf::from(env!("CARGO_TARGET_TMPDIR")),
+        PathBuf::from("no such file"),
+    ];
+    for path in wrong {
+        let error = Digits::read(&path).map(|_| path).unwrap_err();
+        assert_one_line(&error);
+    }
+}
+
+#[test]
+fn unwritable_folder_is_one_line() {
+    let under_a_file = file("digits-no-folder", "").join("folder");
+    assert_one_line(&picture::prepare(&under_a_file).unwrap_err());
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("digits");
+    assert!(picture::prepare(&folder).unwrap().ends_with("curves.svg"));
+}

@@ -1,0 +1,549 @@
+//! Every way to call an operation wrongly: the right error, in the right order, and no output
+//! touched.
+
+mod common {
+    pub(crate) mod data;
+    pub(crate) mod oracle;
+}
+
+use common::data::{Rng, layout};
+use common::oracle::Shape;
+use evenkeel::{
+    BatchNorm, Dropout, Error, Gradients, GroupNorm, Key, Layout, Moments, Momentum, Philox,
+    Running, Saved, Standardize,
+};
+
+/// What a call is configured with.
+#[derive(Clone, Copy)]
+struct Options {
+    eps: f64,
+    momentum: Momentum,
+}
+
+const FINE: Options = Options { eps: 1e-5, momentum: Momentum::Exponential(0.1) };
+
+type Call = fn(Shape, Options, &mut [Vec<f32>]) -> Result<(), Error>;
+
+/// A method and its slices in order, with the lengths that they must have.
+struct Method {
+    name: &'static str,
+    arguments: Vec<(&'static str, usize)>,
+    /// Gets one buffer for each argument.
+    call: Call,
+    uses_eps: bool,
+}
+
+/// Different values everywhere, so that every write shows.
+fn buffers(lengths: impl Iterator<Item = usize>) -> Vec<Vec<f32>> {
+    (1..).zip(lengths).map(|(seed, len)| Rng::new(seed).uniforms(len, 0.5, 1.5)).collect()
+}
+
+impl Method {
+    fn right_lengths(&self) -> Vec<usize> {
+        self.arguments.iter().map(|&(_, len)| len).collect()
+    }
+
+    fn run(&self, shape: Shape, options: Options, lengths: &[usize]) -> Result<(), Error> {
+        let before = buffers(lengths.iter().copied());
+        let mut after = before.clone();
+        let result = (self.call)(shape, options, &mut after);
+        if result.is_err() || shape.len() == 0 {
+            for ((b, a), (argument, _)) in before.iter().zip(&after).zip(&self.arguments) {
+                let same = b.iter().zip(a).all(|(b, a)| b.to_bits() == a.to_bits());
+                assert!(same, "{} wrote to {argument}: {shape:?}, {result:?}", self.name);
+            }
+        }
+        result
+    }
+
+    #[track_caller]
+    fn refuses(&self, shape: Shape, lengths: &[usize], wrong: usize) {
+        let (argument, expected) = self.arguments[wrong];
+        let error = Error::Length { argument, expected, found: lengths[wrong] };
+        assert_eq!(self.run(shape, FINE, lengths), Err(error), "{} {shape:?}", self.name);
+    }
+}
+
+fn norm(shape: Shape, options: Options) -> BatchNorm {
+    BatchNorm::new(layout(shape)).eps(options.eps).momentum(options.momentum)
+}
+
+/// The buffers as an array, to name them by a pattern.
+fn take<const N: usize>(args: &mut [Vec<f32>]) -> &mut [Vec<f32>; N] {
+    args.try_into().expect("one buffer for each argument")
+}
+
+/// Runs `call` on moments made from `values`, and changes those where the moments changed.
+fn with_moments(
+    values: &mut [f32],
+    call: impl FnOnce(&mut [Moments]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let before: Vec<Moments> =
+        values.iter().map(|&v| Moments::from_parts(2, f64::from(v), 1.0)).collect();
+    let mut moments = before.clone();
+    let result = call(&mut moments);
+    for ((value, b), m) in values.iter_mut().zip(&before).zip(&moments) {
+        if b != m {
+            *value = f32::NAN;
+        }
+    }
+    result
+}
+
+fn train(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
+    let [x, gamma, beta, mean, var, saved_mean, saved_rstd, y] = take(args);
+    let running = Some(Running { mean, var });
+    let saved = Some(Saved { mean: saved_mean, rstd: saved_rstd });
+    norm(shape, options).train(x, Some(gamma), Some(beta), running, saved, y)
+}
+
+fn train_in_place(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
+    let [gamma, beta, mean, var, saved_mean, saved_rstd, x] = take(args);
+    let running = Some(Running { mean, var });
+    let saved = Some(Saved { mean: saved_mean, rstd: saved_rstd });
+    norm(shape, options).train_in_place(Some(gamma), Some(beta), running, saved, x)
+}
+
+fn infer(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
+    let [x, gamma, beta, mean, var, y] = take(args);
+    norm(shape, options).infer(x, Some(gamma), Some(beta), mean, var, y)
+}
+
+fn infer_in_place(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
+    let [gamma, beta, mean, var, x] = take(args);
+    norm(shape, options).infer_in_place(Some(gamma), Some(beta), mean, var, x)
+}
+
+fn collect(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
+    let [x, moments] = take(args);
+    with_moments(moments, |m| norm(shape, options).collect(x, m))
+}
+
+fn infer_population(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
+    let [x, gamma, beta, moments, y] = take(args);
+    with_moments(moments, |m| {
+        norm(shape, options).infer_population(x, Some(gamma), Some(beta), m, y)
+    })
+}
+
+fn infer_population_in_place(
+    shape: Shape,
+    options: Options,
+    args: &mut [Vec<f32>],
+) -> Result<(), Error> {
+    let [gamma, beta, moments, x] = take(args);
+    with_moments(moments, |m| {
+        norm(shape, options).infer_population_in_place(Some(gamma), Some(beta), m, x)
+    })
+}
+
+fn backward(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
+    let [dy, x, gamma, mean, rstd, dx, dgamma, dbeta] = take(args);
+    let gradients = Gradients { x: Some(dx), gamma: Some(dgamma), beta: Some(dbeta) };
+    norm(shape, options).backward(dy, x, Some(gamma), mean, rstd, gradients)
+}
+
+fn backward_inference(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
+    let [dy, x, gamma, mean, var, dx, dgamma, dbeta] = take(args);
+    let gradients = Gradients { x: Some(dx), gamma: Some(dgamma), beta: Some(dbeta) };
+    norm(shape, options).backward_inference(dy, x, Some(gamma), mean, var, gradients)
+}
+
+/// One weight a channel is allowed, so that `weight` has one right length here.
+fn fold(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
+    let [gamma, beta, mean, var, weight, bias] = take(args);
+    norm(shape, options).fold(Some(gamma), Some(beta), mean, var, weight, bias)
+}
+
+fn fold_transposed(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
+    let [gamma, beta, mean, var, weight, bias] = take(args);
+    norm(shape, options).fold_transposed(1, 2, Some(gamma), Some(beta), mean, var, weight, bias)
+}
+
+const GROUPS: usize = 2;
+
+fn group_norm(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
+    let [x, gamma, beta, mean, rstd, y] = take(args);
+    GroupNorm::new(layout(shape), GROUPS).eps(options.eps).forward(
+        x,
+        Some(gamma),
+        Some(beta),
+        Some(Saved { mean, rstd }),
+        y,
+    )
+}
+
+fn group_norm_in_place(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
+    let [gamma, beta, mean, rstd, x] = take(args);
+    GroupNorm::new(layout(shape), GROUPS).eps(options.eps).forward_in_place(
+        Some(gamma),
+        Some(beta),
+        Some(Saved { mean, rstd }),
+        x,
+    )
+}
+
+fn fit(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
+    let [x, moments] = take(args);
+    with_moments(moments, |m| Standardize::new(layout(shape)).eps(options.eps).fit(x, m))
+}
+
+fn apply(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
+    let [x, moments, y] = take(args);
+    let op = Standardize::new(layout(shape)).eps(options.eps);
+    with_moments(moments, |m| op.apply(x, m, y))
+}
+
+fn apply_in_place(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
+    let [moments, x] = take(args);
+    let op = Standardize::new(layout(shape)).eps(options.eps);
+    with_moments(moments, |m| op.apply_in_place(m, x))
+}
+
+/// The argument names of every method; a name says how long the slice must be.
+#[rustfmt::skip]
+const METHODS: [(&str, &[&str], Call, bool); 16] = [
+    ("train", &["x", "gamma", "beta", "running_mean", "running_var", "saved_mean", "saved_rstd", "y"], train, true),
+    ("train_in_place", &["gamma", "beta", "running_mean", "running_var", "saved_mean", "saved_rstd", "x"], train_in_place, true),
+    ("infer", &["x", "gamma", "beta", "mean", "var", "y"], infer, true),
+    ("infer_in_place", &["gamma", "beta", "mean", "var", "x"], infer_in_place, true),
+    ("collect", &["x", "moments"], collect, false),
+    ("infer_population", &["x", "gamma", "beta", "moments", "y"], infer_population, true),
+    ("infer_population_in_place", &["gamma", "beta", "moments", "x"], infer_population_in_place, true),
+    ("backward", &["dy", "x", "gamma", "saved_mean", "saved_rstd", "dx", "dgamma", "dbeta"], backward, false),
+    ("backward_inference", &["dy", "x", "gamma", "mean", "var", "dx", "dgamma", "dbeta"], backward_inference, true),
+    ("fold", &["gamma", "beta", "mean", "var", "weight", "bias"], fold, true),
+    ("fold_transposed", &["gamma", "beta", "mean", "var", "weight", "bias"], fold_transposed, true),
+    ("group_norm", &["x", "gamma", "beta", "saved_mean", "saved_rstd", "y"], group_norm, true),
+    ("group_norm_in_place", &["gamma", "beta", "saved_mean", "saved_rstd", "x"], group_norm_in_place, true),
+    ("fit", &["x", "moments"], fit, false),
+    ("apply", &["x", "moments", "y"], apply, true),
+    ("apply_in_place", &["moments", "x"], apply_in_place, true),
+];
+
+fn methods(shape: Shape) -> Vec<Method> {
+    let length = |method: &str, argument: &str| match argument {
+        "x" | "y" | "dy" | "dx" => shape.len(),
+        "saved_mean" | "saved_rstd" if method.starts_with("group") => shape.batch * GROUPS,
+        "weight" => 2 * shape.channels,
+        _ => shape.channels,
+    };
+    let method =
+        |&(name, arguments, call, uses_eps): &(&'static str, &[&'static str], Call, bool)| {
+            let arguments = arguments.iter().map(|&a| (a, length(name, a))).collect();
+            Method { name, arguments, call, uses_eps }
+        };
+    METHODS.iter().map(method).collect()
+}
+
+const SHAPES: [Shape; 4] =
+    [Shape::dense(3, 4), Shape::first(2, 4, 5), Shape::last(2, 5, 4), Shape::first(1, 2, 40)];
+
+/// No element in any of them.
+const EMPTY: [Shape; 8] = [
+    Shape::dense(0, 4),
+    Shape::dense(3, 0),
+    Shape::first(0, 4, 5),
+    Shape::first(2, 0, 5),
+    Shape::first(2, 4, 0),
+    Shape::last(0, 5, 4),
+    Shape::last(2, 0, 4),
+    Shape::last(2, 5, 0),
+];
+
+#[test]
+fn right_lengths_are_accepted() {
+    for shape in SHAPES {
+        for method in methods(shape) {
+            assert_eq!(method.run(shape, FINE, &method.right_lengths()), Ok(()), "{}", method.name);
+        }
+    }
+}
+
+#[test]
+fn every_wrong_length_is_refused() {
+    for shape in SHAPES {
+        for method in methods(shape) {
+            let right = method.right_lengths();
+            for i in (0..right.len()).filter(|&i| method.arguments[i].0 != "weight") {
+                for found in [right[i] - 1, right[i] + 1, 0] {
+                    let mut lengths = right.clone();
+                    lengths[i] = found;
+                    method.refuses(shape, &lengths, i);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_first_wrong_argument_is_reported() {
+    for shape in SHAPES {
+        for method in methods(shape) {
+            let mut lengths = method.right_lengths();
+            for i in (0..lengths.len()).rev() {
+                // From the last argument to the first, each one more that is wrong.
+                lengths[i] += 1;
+                if method.arguments[i].0 != "weight" {
+                    method.refuses(shape, &lengths, i);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn empty_tensors_are_fine_and_write_nothing() {
+    for shape in EMPTY {
+        for method in methods(shape) {
+            // Folding is about parameters, which are there without a batch.
+            let folds = method.name.starts_with("fold") && shape.channels > 0;
+            // Two groups do not divide into no channels in every reading: tested elsewhere.
+            let groups = method.name.starts_with("group") && shape.channels == 0;
+            if !folds && !groups {
+                let lengths = method.right_lengths();
+                assert_eq!(method.run(shape, FINE, &lengths), Ok(()), "{} {shape:?}", method.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn lengths_are_checked_for_empty_tensors_too() {
+    for shape in EMPTY {
+        for method in methods(shape) {
+            let right = method.right_lengths();
+            let groups = method.name.starts_with("group") && shape.channels == 0;
+            for i in (0..right.len()).filter(|&i| method.arguments[i].0 != "weight" && !groups) {
+                let mut lengths = right.clone();
+                lengths[i] += 1;
+                method.refuses(shape, &lengths, i);
+            }
+        }
+    }
+}
+
+/// A weight has to be a whole number of slices, one for each output channel.
+#[test]
+fn weights_that_do_not_divide_are_refused() {
+    let shape = Shape::dense(1, 4);
+    for method in methods(shape).iter().filter(|m| m.name.starts_with("fold")) {
+        let weight = method.arguments.iter().position(|a| a.0 == "weight");
+        let weight = weight.expect("folding has weights");
+        let unit = if method.name == "fold" { 4 } else { 8 };
+        for (found, expected) in [(1, unit), (unit + 1, unit), (3 * unit - 1, 2 * unit)] {
+            let mut lengths = method.right_lengths();
+            lengths[weight] = found;
+            let error = Error::Length { argument: "weight", expected, found };
+            assert_eq!(method.run(shape, FINE, &lengths), Err(error), "{}", method.name);
+            // The weight comes before the bias, and after all else.
+            lengths[weight + 1] += 1;
+            assert_eq!(method.run(shape, FINE, &lengths), Err(error), "{}", method.name);
+            lengths[weight - 1] += 1;
+            method.refuses(shape, &lengths, weight - 1);
+        }
+    }
+}
+
+#[test]
+fn groups_of_a_transposed_layer_must_divide() {
+    let norm = BatchNorm::new(layout(Shape::dense(1, 6)));
+    let (mut weight, mut bias) = (vec![1.0; 36], vec![1.0; 6]);
+    for groups in [0, 4, 5, 7, 12] {
+        let result = norm.fold_transposed(
+            groups,
+            1,
+            None,
+            None,
+            &[0.0; 6],
+            &[1.0; 6],
+            &mut weight,
+            &mut bias,
+        );
+        assert_eq!(result, Err(Error::Groups { channels: 6, groups }));
+    }
+    assert!(weight.iter().chain(&bias).all(|&v| v == 1.0));
+}
+
+#[test]
+fn a_bad_eps_is_refused() {
+    for eps in [f64::NAN, -1e-5, f64::INFINITY, f64::NEG_INFINITY] {
+        for shape in SHAPES {
+            for method in methods(shape).iter().filter(|m| m.uses_eps) {
+                // An option comes before all arguments.
+                let mut lengths = method.right_lengths();
+                for wrong in [0, 1] {
+                    lengths[0] += wrong;
+                    match method.run(shape, Options { eps, ..FINE }, &lengths) {
+                        Err(Error::Epsilon { found }) => assert_eq!(found.to_bits(), eps.to_bits()),
+                        other => panic!("{}: {other:?}", method.name),
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bad_momentum_is_refused() {
+    let shape = SHAPES[1];
+    for method in methods(shape).iter().filter(|m| m.name.starts_with("train")) {
+        for factor in [f64::NAN, -0.1, 1.1, f64::INFINITY] {
+            let options = Options { momentum: Momentum::Exponential(factor), ..FINE };
+            let mut lengths = method.right_lengths();
+            for wrong in [0, 1] {
+                lengths[0] += wrong;
+                match method.run(shape, options, &lengths) {
+                    Err(Error::Momentum { found }) => assert_eq!(found.to_bits(), factor.to_bits()),
+                    other => panic!("{}: {other:?}", method.name),
+                }
+            }
+            let both = Options { eps: -1.0, ..options };
+            let error = method.run(shape, both, &lengths);
+            assert_eq!(error, Err(Error::Epsilon { found: -1.0 }), "eps comes first");
+        }
+        let options = Options { momentum: Momentum::Cumulative { batches: 0 }, ..FINE };
+        assert_eq!(method.run(shape, options, &method.right_lengths()), Err(Error::Batches));
+    }
+}
+
+#[test]
+fn groups_must_divide_the_channels() {
+    for shape in [Shape::dense(3, 6), Shape::first(2, 6, 5), Shape::last(2, 5, 6)] {
+        for groups in [0, 4, 5, 7, 12, usize::MAX] {
+            let norm = GroupNorm::new(layout(shape), groups);
+            let error = Err(Error::Groups { channels: 6, groups });
+            let (x, mut y) = (vec![0.5; shape.len()], vec![0.25; shape.len()]);
+            assert_eq!(norm.forward(&x, None, None, None, &mut y), error);
+            assert_eq!(norm.forward(&x[1..], None, None, None, &mut y), error);
+            assert_eq!(norm.forward_in_place(None, None, None, &mut y), error);
+            assert!(y.iter().all(|&v| v == 0.25));
+        }
+    }
+}
+
+#[test]
+fn products_of_sizes_may_not_overflow() {
+    const HALF: usize = 1 << (usize::BITS / 2);
+    for (a, b, c) in [
+        (usize::MAX, 2, 1),
+        (2, usize::MAX, 1),
+        (1, 2, usize::MAX),
+        (HALF, HALF, 1),
+        (HALF, 1, HALF),
+        (1, HALF, HALF),
+        (HALF, HALF, HALF),
+        (usize::MAX, usize::MAX, usize::MAX),
+    ] {
+        assert_eq!(Layout::channels_first(a, b, c), Err(Error::TooLarge));
+        assert_eq!(Layout::channels_last(a, c, b), Err(Error::TooLarge));
+    }
+    assert_eq!(Layout::dense(usize::MAX, 2), Err(Error::TooLarge));
+    assert_eq!(Layout::dense(usize::MAX, 1).map(|l| l.len()), Ok(usize::MAX));
+    assert_eq!(Layout::channels_first(HALF, HALF - 1, 1).map(|l| l.len()), Ok(HALF * (HALF - 1)));
+}
+
+/// An empty tensor whose other sizes are huge is refused or works, but nothing overflows.
+#[test]
+fn huge_empty_tensors_do_not_panic() {
+    let sizes = [0, 1, 2, usize::MAX];
+    for (n, c, s) in sizes.iter().flat_map(|&n| sizes.iter().map(move |&c| (n, c, 0))) {
+        for layout in [Layout::channels_first(n, c, s), Layout::channels_last(n, s, c)] {
+            let Ok(layout) = layout else { continue };
+            assert_eq!(layout.len(), 0);
+            assert_eq!(BatchNorm::new(layout).train(&[], None, None, None, None, &mut []), Ok(()));
+            for groups in [1, c] {
+                let saved = Saved { mean: &mut [], rstd: &mut [] };
+                let norm = GroupNorm::new(layout, groups);
+                let _ = norm.forward(&[], None, None, Some(saved), &mut []);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_probability_lies_between_zero_and_one() {
+    for p in [f64::NAN, -0.1, 1.1, -f64::MIN_POSITIVE, 1.0 + f64::EPSILON, f64::INFINITY] {
+        match Dropout::new(p) {
+            Err(Error::Probability { found }) => assert_eq!(found.to_bits(), p.to_bits()),
+            other => panic!("{p}: {other:?}"),
+        }
+    }
+    for p in [0.0, -0.0, f64::MIN_POSITIVE, 0.5, 1.0] {
+        assert!(Dropout::new(p).is_ok(), "{p}");
+    }
+}
+
+#[test]
+fn a_stream_lies_below_2_to_the_62() {
+    for stream in [1 << 62, (1 << 62) + 1, u64::MAX] {
+        assert_eq!(Key::with_stream(3, stream), Err(Error::Stream { found: stream }));
+        let mut philox = Philox::new(Key::new(3));
+        philox.set_word_pos(5);
+        assert_eq!(philox.set_stream(stream), Err(Error::Stream { found: stream }));
+        assert_eq!((philox.get_stream(), philox.get_word_pos()), (0, 5));
+    }
+    let last = (1 << 62) - 1;
+    assert_eq!(Key::with_stream(3, last).map(Key::stream), Ok(last));
+    assert_eq!(Philox::new(Key::new(3)).set_stream(last), Ok(()));
+}
+
+#[test]
+fn dropout_checks_lengths() {
+    let (dropout, key) = (Dropout::new(0.5).unwrap(), Key::new(1));
+    let x = vec![1.0; 20];
+    for found in [0, 19, 21] {
+        let mut out = vec![0.25; found];
+        let wrong = |argument| Err(Error::Length { argument, expected: 20, found });
+        assert_eq!(dropout.forward(&x, key, &mut out), wrong("y"));
+        assert_eq!(dropout.backward(&x, key, &mut out), wrong("dx"));
+        assert_eq!(dropout.infer(&x, &mut out), wrong("y"));
+        assert!(out.iter().all(|&v| v == 0.25));
+    }
+    for found in [0, 2, 4] {
+        let mut mask = vec![0xA5; found];
+        let error = Error::Length { argument: "mask", expected: 3, found };
+        assert_eq!(dropout.write_mask(20, key, &mut mask), Err(error));
+        assert!(mask.iter().all(|&b| b == 0xA5));
+    }
+    assert_eq!(dropout.forward(&[], key, &mut []), Ok(()));
+    assert_eq!(dropout.backward(&[], key, &mut []), Ok(()));
+    assert_eq!(dropout.write_mask(0, key, &mut []), Ok(()));
+}
+
+#[test]
+fn dropout_offsets_may_not_overflow() {
+    let (dropout, key) = (Dropout::new(0.5).unwrap(), Key::new(1));
+    let mut y = vec![0.25; 4];
+    for offset in [u64::MAX - 3, u64::MAX - 2, u64::MAX] {
+        let dropout = dropout.offset(offset);
+        assert_eq!(dropout.forward(&[1.0; 4], key, &mut y), Err(Error::TooLarge));
+        assert_eq!(dropout.forward_in_place(key, &mut y), Err(Error::TooLarge));
+        assert_eq!(dropout.backward(&[1.0; 4], key, &mut y), Err(Error::TooLarge));
+        assert_eq!(dropout.backward_in_place(key, &mut y), Err(Error::TooLarge));
+        assert_eq!(dropout.write_mask(4, key, &mut [0]), Err(Error::TooLarge));
+        assert!(y.iter().all(|&v| v == 0.25));
+        // Inference draws nothing.
+        assert_eq!(dropout.infer(&[1.0; 4], &mut [0.0; 4]), Ok(()));
+    }
+    let last = dropout.offset(u64::MAX - 4);
+    assert_eq!(last.forward(&[1.0; 4], key, &mut y), Ok(()));
+}
+
+#[test]
+fn messages_name_what_is_wrong() {
+    let errors = [
+        (Error::Length { argument: "gamma", expected: 4, found: 5 }, "gamma"),
+        (Error::TooLarge, "overflow"),
+        (Error::Epsilon { found: -2.5 }, "-2.5"),
+        (Error::Momentum { found: 1.5 }, "1.5"),
+        (Error::Batches, "0"),
+        (Error::Probability { found: 7.25 }, "7.25"),
+        (Error::Groups { channels: 6, groups: 4 }, "4"),
+        (Error::Stream { found: 1 << 63 }, "9223372036854775808"),
+    ];
+    for (error, part) in errors {
+        let message = error.to_string();
+        assert!(message.contains(part), "{message}");
+    }
+}
