@@ -2,12 +2,15 @@
 # Proves that no path in any public operation leads to a panic: every `check_…` function of
 # linkcheck/src/lib.rs must link although the panic handler calls a function that does not exist.
 # The `control_…` functions do panic, and must not link.
+#
+# Other settings than the two that must hold can be named: ./linkcheck.sh overflow-checks=true
 set -euo pipefail
 cd "$(dirname "$0")"
 
 readonly targets=(thumbv6m-none-eabi thumbv7em-none-eabihf)
 # `core` keeps its one build; only what is ours (and what is generic) is compiled for each setting.
-readonly settings=('opt-level=3' 'opt-level="s"' 'overflow-checks=true')
+(($#)) || set -- 'opt-level=3' 'opt-level="s"'
+readonly settings=("$@")
 
 # The settings of cargo that apply $1 to every crate but `core`.
 configure() {
@@ -21,12 +24,17 @@ links() {
     arm-none-eabi-ld --gc-sections --require-defined="$2" -e "$2" -o /dev/null "$1" 2>/dev/null
 }
 
-# Who calls the functions that panic, for a function that doesn't link.
+# Names the functions that call one that panics, for an export that doesn't link.
 explain() {
-    arm-none-eabi-ld --gc-sections --defsym evenkeel_can_panic=0 -e "$2" -o target/explain.elf "$1"
-    llvm-objdump --disassemble --demangle --no-show-raw-insn target/explain.elf |
-        awk '/^[0-9a-f]+ </ { caller = $0 } /bl?\t.*(panic|unwrap_failed|slice_.*fail)/ {
-            print "      " caller " calls " $NF }' | sort | uniq -c
+    local image=target/explain.elf
+    arm-none-eabi-ld --gc-sections --defsym evenkeel_can_panic=0 -e "$2" -o "$image" "$1"
+    # Without the symbols that mark where code begins: they would hide the functions' names.
+    llvm-objcopy --wildcard --strip-symbol='$*' "$image"
+    llvm-objdump --disassemble --demangle --no-show-raw-insn --triple="$3" "$image" |
+        awk '/^[0-9a-f]+ </ { caller = substr($0, 10) }
+             /<.*(panic|unwrap_failed|slice_.*fail)/ && caller !~ /core::|rust_begin_unwind/ {
+                 print "      in " caller
+             }' | sort -u
 }
 
 check() {
@@ -42,7 +50,7 @@ check() {
             fi
         elif [[ $function == check_* ]]; then
             echo "  $function can panic:"
-            explain "$library" "$function"
+            explain "$library" "$function" "$1"
             failed=1
         fi
     done

@@ -3,9 +3,12 @@
 set -euo pipefail
 
 case $1 in
-    *thumbv6m*) machine=microbit ;;
-    *thumbv7em*) machine=mps2-an386 ;;
+    # Twice the board's memory: this program calls everything there is.
+    *thumbv6m*)
+        machine=(microbit -global nrf51-soc.flash-size=524288 -global nrf51-soc.sram-size=32768)
+        ;;
+    *thumbv7em*) machine=(mps2-an386) ;;
     *) echo "no machine for $1" >&2; exit 2 ;;
 esac
-exec timeout 120 qemu-system-arm -machine "$machine" -nographic -monitor none -serial none \
+exec timeout 120 qemu-system-arm -machine "${machine[@]}" -nographic -monitor none -serial none \
     -chardev stdio,id=text -semihosting-config enable=on,target=native,chardev=text -kernel "$1"

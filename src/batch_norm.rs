@@ -424,7 +424,7 @@ impl BatchNorm {
         let eps = self.eps;
         let channel = |index| Channel {
             mean: get(mean, index),
-            rstd: Constants::given(0.0, get(var, index), eps).rstd(),
+            rstd: Constants::narrow(0.0, 0.0, get(var, index), eps).rstd(),
             gamma: gamma.map_or(1.0, |gamma| get(gamma, index)),
         };
         self.run_backward(Mode::Inference, dy, x, channel, gradients);

@@ -6,6 +6,13 @@
 //! After a deliberate change of bits (a breaking change: see `docs/NUMERICS.md`), write the file
 //! anew with `EVENKEEL_BLESS=1 cargo test --test golden`.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "counts are small, and words are cut out of larger ones on purpose"
+)]
+
 #[path = "common/golden_cases.rs"]
 mod golden_cases;
 #[path = "common/oracle.rs"]
@@ -62,9 +69,9 @@ fn bless() {
             })
             .collect();
         assert!(lines.iter().all(|line| *line == lines[0]), "backends differ: {lines:?}");
-        writeln!(text, "{}", lines[0]).unwrap();
+        writeln!(text, "{}", lines[0]).expect("a String takes any text");
     }
-    std::fs::write(PATH, text).unwrap();
+    std::fs::write(PATH, text).expect("tests/golden/v1.txt can be written");
 }
 
 /// All that a case read and wrote.
@@ -353,8 +360,8 @@ impl Checker<'_> {
     }
 
     fn dropout(&self, p: f64, offset: u64) {
-        let op = Dropout::new(p).unwrap().offset(offset);
-        let key = golden_cases::dropout_key().unwrap();
+        let op = Dropout::new(p).expect("p is a probability").offset(offset);
+        let key = golden_cases::dropout_key().expect("the stream is small enough");
         let (x, y) = (self.recording.input("x"), self.recording.output("y"));
         let scale =
             if p == 1.0 { 0.0 } else { 1.0 / (1.0 - (p * 2f64.powi(40)).round() / 2f64.powi(40)) };

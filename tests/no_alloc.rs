@@ -15,7 +15,7 @@ use evenkeel::{
     Backend, BatchNorm, Dropout, Error, Gradients, GroupNorm, Key, Layout, Moments, Philox,
     Running, Saved, Scaling, Standardize,
 };
-use rand_xoshiro::rand_core::Rng as _;
+use rand_core::Rng as _;
 
 thread_local! {
     /// Of this thread only: the test harness has threads of its own.

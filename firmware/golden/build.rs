@@ -5,8 +5,8 @@ use std::{env, fs, path::Path};
 fn main() {
     let target = env::var("TARGET").expect("cargo sets TARGET");
     let memory = if target.starts_with("thumbv6m") {
-        // QEMU's microbit: Cortex-M0.
-        "FLASH : ORIGIN = 0x00000000, LENGTH = 256K\nRAM : ORIGIN = 0x20000000, LENGTH = 16K"
+        // QEMU's microbit: Cortex-M0. Memory as in ../qemu.sh.
+        "FLASH : ORIGIN = 0x00000000, LENGTH = 512K\nRAM : ORIGIN = 0x20000000, LENGTH = 32K"
     } else {
         // QEMU's mps2-an386: Cortex-M4F.
         "FLASH : ORIGIN = 0x00000000, LENGTH = 4M\nRAM : ORIGIN = 0x20000000, LENGTH = 4M"

@@ -1,4 +1,4 @@
-//! The centred apply: y = (((x − mean_hi) − mean_lo)·rstd)·γ + β, element by element.
+//! The centred apply: y = (((x − mean_hi) − mean_lo)·a)·b + β, element by element, with a·b = γ·rstd.
 
 use super::columns::{Strip, load_lanes};
 use super::finish::{Constants, StripConstants};
@@ -122,6 +122,7 @@ pub(crate) fn apply_planes<S: Simd>(
     simd.vectorize(
         #[inline(always)]
         || {
+            let (factor, gamma) = constants.factors(gamma);
             let affine = (<f32x16<S>>::filled(simd, gamma), <f32x16<S>>::filled(simd, beta));
             let pieces = segments.starts().map(|start| (start, segments.len));
             apply(
@@ -129,6 +130,7 @@ pub(crate) fn apply_planes<S: Simd>(
                 tensor,
                 pieces,
                 constants,
+                factor,
                 #[inline(always)]
                 |_| affine,
             );
@@ -156,6 +158,7 @@ pub(crate) fn apply_elements<S: Simd>(
                 tensor,
                 piece,
                 constants,
+                constants.rstd(),
                 #[inline(always)]
                 |i| affine.lanes(simd, channel + i),
             );
@@ -169,19 +172,20 @@ fn apply<S: Simd>(
     tensor: &mut Tensor<'_>,
     pieces: impl Iterator<Item = (usize, usize)>,
     constants: Constants,
+    factor: f32,
     affine: impl Fn(usize) -> (f32x16<S>, f32x16<S>),
 ) {
     match constants {
-        Constants::Narrow { hi, lo, rstd } => {
+        Constants::Narrow { hi, lo, .. } => {
             let filled = |value| <f32x16<S>>::filled(simd, value);
-            let (hi, lo, rstd) = (filled(hi), filled(lo), filled(rstd));
+            let (hi, lo, factor) = (filled(hi), filled(lo), filled(factor));
             for (start, len) in pieces {
                 tensor.piece(start, len).map(
                     simd,
                     #[inline(always)]
                     |i, x| {
                         let (gamma, beta) = affine(i);
-                        (((x - hi) - lo) * rstd) * gamma + beta
+                        (((x - hi) - lo) * factor) * gamma + beta
                     },
                 );
             }
@@ -215,14 +219,15 @@ pub(crate) fn apply_strip<S: Simd>(
     simd.vectorize(
         #[inline(always)]
         || {
-            let StripConstants { hi, lo, rstd, wide } = *constants;
+            let StripConstants { hi, lo, wide, .. } = *constants;
+            let (a, b) = constants.factors(simd, gamma);
             let Some(wide) = wide else {
                 return map_strip(
                     simd,
                     tensor,
                     strip,
                     #[inline(always)]
-                    |x| (((x - hi) - lo) * rstd) * gamma + beta,
+                    |x| (((x - hi) - lo) * a) * b + beta,
                 );
             };
             let (wide_gamma, wide_beta) = (widened(simd, gamma), widened(simd, beta));
@@ -232,7 +237,7 @@ pub(crate) fn apply_strip<S: Simd>(
                 strip,
                 #[inline(always)]
                 |x| {
-                    let narrow = (((x - hi) - lo) * rstd) * gamma + beta;
+                    let narrow = (((x - hi) - lo) * a) * b + beta;
                     let y = ((widened(simd, x) - wide.mean) * wide.rstd) * wide_gamma + wide_beta;
                     wide.lanes.select(y.narrow(), narrow)
                 },

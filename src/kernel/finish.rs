@@ -9,17 +9,27 @@ use fearless_simd::{Select as _, Simd, SimdMask as _, f32x16, mask32x16};
 /// What the centred apply needs of one reduction.
 #[derive(Clone, Copy)]
 pub(crate) enum Constants {
-    /// (((x − hi) − lo)·rstd) in f32.
-    Narrow { hi: f32, lo: f32, rstd: f32 },
-    /// (x − mean)·rstd in f64, rounded once after γ and β.
+    /// (((x − hi) − lo)·a)·b + β in f32, with a and b from [`Constants::factors`].
+    Narrow { hi: f32, lo: f32, rstd: f32, deviation: Deviation },
+    /// ((x − mean)·rstd)·γ + β in f64, rounded once.
     Wide { mean: f64, rstd: f64 },
 }
 
+/// The most accurate form in which a standard deviation is known.
+#[derive(Clone, Copy)]
+pub(crate) enum Deviation {
+    /// sqrt(var + eps) in f32.
+    Root(f32),
+    /// 1 / sqrt(var + eps) in f64.
+    Reciprocal(f64),
+}
+
 impl Constants {
-    /// For statistics that were given, not computed.
+    /// For a mean in two parts and a variance in f32.
     #[inline(always)]
-    pub(crate) fn given(mean: f32, var: f32, eps: f64) -> Self {
-        Self::Narrow { hi: mean, lo: 0.0, rstd: rstd(var, narrow(eps)) }
+    pub(crate) fn narrow(hi: f32, lo: f32, var: f32, eps: f64) -> Self {
+        let root = (var + narrow(eps)).root();
+        Self::Narrow { hi, lo, rstd: quotient(1.0, root), deviation: Deviation::Root(root) }
     }
 
     /// For moments that were gathered before.
@@ -33,28 +43,53 @@ impl Constants {
     pub(crate) fn rstd(&self) -> f32 {
         match *self {
             Self::Narrow { rstd, .. } => rstd,
-            // 1 / 0 does not occur, so what is infinite here was finite in f64.
             Self::Wide { rstd, .. } => at_most_max(narrow(rstd)),
         }
     }
+
+    /// What the apply multiplies by in f32, for a γ: γ·rstd and 1, so that one rounding is saved, or
+    /// rstd and γ where their product does not fit. The second is γ for wide constants, too.
+    #[inline(always)]
+    pub(crate) fn factors(&self, gamma: f32) -> (f32, f32) {
+        match *self {
+            Self::Wide { .. } => (0.0, gamma),
+            Self::Narrow { rstd, deviation, .. } => {
+                let product = match deviation {
+                    Deviation::Root(root) => quotient(gamma, root),
+                    Deviation::Reciprocal(rstd) => narrow(f64::from(gamma) * rstd),
+                };
+                choose_factors(product, rstd, gamma)
+            }
+        }
+    }
+}
+
+/// (product, 1) where the product is a normal number, otherwise (rstd, γ).
+#[inline(always)]
+fn choose_factors<V: Value<Scalar = f32>>(product: V, rstd: V, gamma: V) -> (V, V) {
+    const LARGEST_SUBNORMAL: f32 = f32::from_bits(0x007F_FFFF);
+    let magnitude =
+        V::select(product.greater(product.all(0.0)), product, product.all(0.0) - product);
+    let large = magnitude.greater(product.all(LARGEST_SUBNORMAL));
+    let finite = product.all(f32::INFINITY).greater(magnitude);
+    let pick = |product, other| V::select(large, V::select(finite, product, other), other);
+    (pick(product, rstd), pick(product.all(1.0), gamma))
 }
 
 impl Stats {
     #[inline(always)]
     pub(crate) fn constants(&self, eps: f64) -> Constants {
         match *self {
-            Self::Narrow { n, m, c, m2 } => {
-                let rstd = rstd(m2 / f32::count(n), narrow(eps));
-                Constants::Narrow { hi: m, lo: c, rstd }
-            }
+            Self::Narrow { n, m, c, m2 } => Constants::narrow(m, c, m2 / f32::count(n), eps),
             Self::Merged { moments, wide } => {
-                let rstd = rstd(moments.variance(), eps);
+                let rstd = quotient(1.0, (moments.variance() + eps).root());
                 if wide {
                     return Constants::Wide { mean: moments.mean(), rstd };
                 }
                 let hi = narrow(moments.mean());
                 let lo = narrow(moments.mean() - f64::from(hi));
-                Constants::Narrow { hi, lo, rstd: narrow(rstd) }
+                let deviation = Deviation::Reciprocal(rstd);
+                Constants::Narrow { hi, lo, rstd: narrow(rstd), deviation }
             }
         }
     }
@@ -84,12 +119,11 @@ impl Stats {
     }
 }
 
-/// 1 / sqrt(var + eps), and 0 for a sum of zero: a constant input gives β.
+/// number / root, and 0 for a root of zero: a constant input gives β.
 #[inline(always)]
-pub(crate) fn rstd<T: Value>(var: T, eps: T) -> T {
-    let sum = var + eps;
-    let (zero, one) = (sum.all(T::Scalar::ZERO), sum.all(T::Scalar::ONE));
-    T::select(sum.equal(zero), zero, one / sum.root())
+pub(crate) fn quotient<V: Value>(number: V, root: V) -> V {
+    let zero = root.all(V::Scalar::ZERO);
+    V::select(root.equal(zero), zero, number / root)
 }
 
 /// Rounds to f32.
@@ -106,13 +140,21 @@ pub(crate) fn at_most_max<T: Value<Scalar = f32>>(value: T) -> T {
     T::select(value.greater(max), max, value)
 }
 
-/// What the centred apply needs of up to sixteen channels.
+/// What the centred apply needs of up to sixteen channels: [`Constants`] side by side.
 #[derive(Clone, Copy)]
 pub(crate) struct StripConstants<S: Simd> {
     pub(crate) hi: f32x16<S>,
     pub(crate) lo: f32x16<S>,
-    pub(crate) rstd: f32x16<S>,
+    rstd: f32x16<S>,
+    deviation: StripDeviation<S>,
     pub(crate) wide: Option<WideLanes<S>>,
+}
+
+/// [`Deviation`] of sixteen channels.
+#[derive(Clone, Copy)]
+enum StripDeviation<S: Simd> {
+    Root(f32x16<S>),
+    Reciprocal(Wide<S>),
 }
 
 /// The channels of a strip that are applied in f64.
@@ -127,26 +169,40 @@ impl<S: Simd> StripConstants<S> {
     /// The same constants in every lane.
     #[inline(always)]
     pub(crate) fn filled(simd: S, constants: Constants) -> Self {
-        let (mut narrow, mut wide) = ([0.0; 3], None);
+        let zero = <f32x16<S>>::filled(simd, 0.0);
         match constants {
-            Constants::Narrow { hi, lo, rstd } => narrow = [hi, lo, rstd],
-            Constants::Wide { mean, rstd } => {
-                wide = Some(WideLanes {
+            Constants::Narrow { hi, lo, rstd, deviation } => Self {
+                hi: zero.all(hi),
+                lo: zero.all(lo),
+                rstd: zero.all(rstd),
+                deviation: match deviation {
+                    Deviation::Root(root) => StripDeviation::Root(zero.all(root)),
+                    Deviation::Reciprocal(rstd) => {
+                        StripDeviation::Reciprocal(Wide::filled(simd, rstd))
+                    }
+                },
+                wide: None,
+            },
+            Constants::Wide { mean, rstd } => Self {
+                hi: zero,
+                lo: zero,
+                rstd: zero,
+                deviation: StripDeviation::Root(zero),
+                wide: Some(WideLanes {
                     lanes: mask32x16::splat(simd, true),
-                    mean: Lanes::filled(simd, mean),
-                    rstd: Lanes::filled(simd, rstd),
-                });
-            }
+                    mean: Wide::filled(simd, mean),
+                    rstd: Wide::filled(simd, rstd),
+                }),
+            },
         }
-        let [hi, lo, rstd] = narrow;
-        let (hi, lo) = (Lanes::filled(simd, hi), Lanes::filled(simd, lo));
-        Self { hi, lo, rstd: Lanes::filled(simd, rstd), wide }
     }
 
     /// From statistics in f32.
     #[inline(always)]
     pub(crate) fn narrow(hi: f32x16<S>, lo: f32x16<S>, var: f32x16<S>, eps: f64) -> Self {
-        Self { hi, lo, rstd: rstd(var, var.all(narrow(eps))), wide: None }
+        let root = (var + var.all(narrow(eps))).root();
+        let rstd = quotient(root.all(1.0), root);
+        Self { hi, lo, rstd, deviation: StripDeviation::Root(root), wide: None }
     }
 
     /// From statistics in f64; channels are wide as [`Stats::merged`] says.
@@ -158,7 +214,8 @@ impl<S: Simd> StripConstants<S> {
         rescued: mask32x16<S>,
         eps: f64,
     ) -> Self {
-        let rstd = rstd(var, var.all(eps));
+        let root = (var + var.all(eps)).root();
+        let rstd = quotient(root.all(1.0), root);
         let hi = mean.narrow();
         let lo = (mean - widened(simd, hi)).narrow();
         let zero = Wide::lane_mask(var.equal(var.all(0.0)));
@@ -168,7 +225,18 @@ impl<S: Simd> StripConstants<S> {
         let fits = zero | (below & !small);
         let lanes = rescued | !fits;
         let wide = lanes.any_true().then_some(WideLanes { lanes, mean, rstd });
-        Self { hi, lo, rstd: rstd.narrow(), wide }
+        let deviation = StripDeviation::Reciprocal(rstd);
+        Self { hi, lo, rstd: rstd.narrow(), deviation, wide }
+    }
+
+    /// [`Constants::factors`], a channel a lane.
+    #[inline(always)]
+    pub(crate) fn factors(&self, simd: S, gamma: f32x16<S>) -> (f32x16<S>, f32x16<S>) {
+        let product = match self.deviation {
+            StripDeviation::Root(root) => quotient(gamma, root),
+            StripDeviation::Reciprocal(rstd) => (widened(simd, gamma) * rstd).narrow(),
+        };
+        choose_factors(product, self.rstd, gamma)
     }
 
     /// The reciprocal standard deviations that are saved for backward.
@@ -189,7 +257,8 @@ impl<S: Simd> StripStats<S> {
                 let constants = StripConstants::narrow(m, c, m2 / m2.all(f32::count(n)), eps);
                 let wide = rescued.map(|(lanes, TwoPass { m, c, m2, .. })| {
                     let var = m2 / m2.all(f64::count(n));
-                    WideLanes { lanes, mean: m + c, rstd: rstd(var, var.all(eps)) }
+                    let root = (var + var.all(eps)).root();
+                    WideLanes { lanes, mean: m + c, rstd: quotient(root.all(1.0), root) }
                 });
                 StripConstants { wide, ..constants }
             }

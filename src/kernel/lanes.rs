@@ -34,7 +34,6 @@ pub(crate) trait Value:
 /// f32 and f64.
 pub(crate) trait Real: Value<Scalar = Self, Mask = bool> + PartialOrd {
     const ZERO: Self;
-    const ONE: Self;
     const HALF: Self;
     /// The exact value of a small number of elements.
     fn count(n: usize) -> Self;
@@ -82,7 +81,6 @@ macro_rules! impl_real {
 
         impl Real for $real {
             const ZERO: Self = 0.0;
-            const ONE: Self = 1.0;
             const HALF: Self = 0.5;
 
             #[inline(always)]

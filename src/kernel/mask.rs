@@ -13,9 +13,10 @@
 //! side by side, instead of one by one in the middle of the main loop.
 
 use super::apply::Tensor;
+use super::lanes::LANES;
 use crate::philox::{Domain, Key, MULTIPLIERS, ROUNDS, WEYL};
 use fearless_simd::{Bytes as _, Select as _, Simd, SimdBase as _, SimdFrom as _};
-use fearless_simd::{SimdMask as _, u8x64, u64x8};
+use fearless_simd::{MaskWiden as _, SimdMask as _, f32x16, mask32x16, u8x64, u64x8};
 
 /// Elements decided together.
 const GROUP: usize = 128;
@@ -75,13 +76,13 @@ fn pick([w0, w1, w2, w3]: [u32; 4], index: u64) -> u32 {
 }
 
 /// The two words of the key in each round.
-type RoundKeys = [[u64; 2]; ROUNDS];
+type RoundKeys = [[u32; 2]; ROUNDS];
 
 fn round_keys(key: Key) -> RoundKeys {
     let [mut k0, mut k1] = key.seed_words();
     let mut keys = [[0; 2]; ROUNDS];
     for round in &mut keys {
-        *round = [u64::from(k0), u64::from(k1)];
+        *round = [k0, k1];
         k0 = k0.wrapping_add(WEYL[0]);
         k1 = k1.wrapping_add(WEYL[1]);
     }
@@ -138,13 +139,20 @@ impl Decider {
     /// Decides about all ties of a buffer, eight at a time.
     #[inline(always)]
     fn refine_ties<S: Simd>(&self, simd: S, first: u64, ties: &[u64], keep: &mut Keep) {
+        // First the words that have a tie at all: branches on every word would be unpredictable.
+        let mut tied = 0_u32;
+        for bits in ties.iter().rev() {
+            tied = tied << 1 | u32::from(*bits != 0);
+        }
         let mut batch = [0; GROUP_BLOCKS];
         let mut count = 0;
-        for (position, bits) in (0..).step_by(64).zip(ties) {
-            let mut bits = *bits;
+        while tied != 0 {
+            let word = tied.trailing_zeros() as usize;
+            tied &= tied - 1;
+            let mut bits = ties.get(word).copied().unwrap_or(0);
             while bits != 0 {
                 if let Some(slot) = batch.get_mut(count) {
-                    *slot = position + bits.trailing_zeros() as usize;
+                    *slot = word * 64 + bits.trailing_zeros() as usize;
                 }
                 count += 1;
                 bits &= bits - 1;
@@ -188,10 +196,8 @@ impl Decider {
                 2 => w2,
                 _ => w3,
             } & 0xFFFF_FFFF;
-            if word < u64::from(self.threshold.word)
-                && let Some(keep) = keep.as_flattened_mut().get_mut(*position)
-            {
-                *keep = 0;
+            if let Some(keep) = keep.as_flattened_mut().get_mut(*position) {
+                *keep = if word < u64::from(self.threshold.word) { 0 } else { 255 };
             }
         }
     }
@@ -208,20 +214,15 @@ impl Decider {
         let all = |x: u64| u64x8::simd_from(simd, x);
         let stream = self.key.stream() | (domain as u64) << 62;
         let low = all(0xFFFF_FFFF);
-        let (m0, m1) = (all(u64::from(MULTIPLIERS[0])), all(u64::from(MULTIPLIERS[1])));
-        let mut c0 = u64x8::load_array(simd, counters);
-        let mut c1 = c0 >> 32;
-        let mut c2 = all(stream);
-        let mut c3 = all(stream >> 32);
-        for [k0, k1] in &self.keys {
-            let p0 = (c0 & low) * m0;
-            let p1 = (c2 & low) * m1;
-            c0 = (p1 >> 32) ^ c1 ^ all(*k0);
-            c1 = p1;
-            c2 = (p0 >> 32) ^ c3 ^ all(*k1);
-            c3 = p0;
-        }
-        [c0, c1, c2, c3]
+        let counters = u64x8::load_array(simd, counters);
+        let c = [counters, counters >> 32, all(stream), all(stream >> 32)];
+        let consts = [low, all(u64::from(MULTIPLIERS[0])), all(u64::from(MULTIPLIERS[1]))];
+        // Written out, since a loop here costs half as much again in moves between registers.
+        let [k0, k1, k2, k3, k4, k5, k6, k7, k8, k9] = self.keys;
+        let c = round(consts, round(consts, round(consts, c, k0), k1), k2);
+        let c = round(consts, round(consts, round(consts, c, k3), k4), k5);
+        let c = round(consts, round(consts, round(consts, c, k6), k7), k8);
+        round(consts, c, k9)
     }
 
     /// Without vectors, and on any byte order.
@@ -269,6 +270,21 @@ impl Decider {
     }
 }
 
+/// One round of Philox in every lane. The constants are a mask of the lower halves and the two
+/// multipliers.
+#[inline(always)]
+fn round<S: Simd>(
+    [low, m0, m1]: [u64x8<S>; 3],
+    [c0, c1, c2, c3]: [u64x8<S>; 4],
+    [k0, k1]: [u32; 2],
+) -> [u64x8<S>; 4] {
+    let p0 = (c0 & low) * m0;
+    let p1 = (c2 & low) * m1;
+    let k0 = u64x8::simd_from(low.simd, u64::from(k0));
+    let k1 = u64x8::simd_from(low.simd, u64::from(k1));
+    [(p1 >> 32) ^ c1 ^ k0, p1, (p0 >> 32) ^ c3 ^ k1, p0]
+}
+
 /// Whether decisions are made one by one: without vectors, or where the bytes of a word do not lie
 /// in memory in the order in which they decide.
 #[inline(always)]
@@ -282,7 +298,8 @@ fn in_order<S: Simd>(simd: S, [c0, c1, c2, c3]: [u64x8<S>; 4]) -> [u8x64<S>; 2] 
     let words = u64x8::simd_from(simd, 0xFFFF_FFFF);
     let low = (c0 & words) | (c1 << 32);
     let high = (c2 & words) | (c3 << 32);
-    [low.zip_low(high).bitcast(), low.zip_high(high).bitcast()]
+    let (first, second) = low.interleave(high);
+    [first.bitcast(), second.bitcast()]
 }
 
 /// Writes x·scale where element `offset` + i is kept, and +0.0 where it is dropped.
@@ -302,19 +319,56 @@ pub(crate) fn apply<S: Simd>(
         offset,
         len,
         #[inline(always)]
-        |start, keep| match tensor.piece(start, keep.len()) {
-            Tensor::Apart(x, y) => {
-                for ((x, y), keep) in x.iter().zip(y).zip(keep) {
-                    *y = kept(*keep, *x, scale);
-                }
-            }
-            Tensor::InPlace(x) => {
-                for (x, keep) in x.iter_mut().zip(keep) {
-                    *x = kept(*keep, *x, scale);
-                }
-            }
-        },
+        |start, keep| apply_piece(simd, keep, scale, tensor.piece(start, keep.len())),
     );
+}
+
+/// Applies decisions to as many elements: 64 at a time, then one by one.
+#[inline(always)]
+fn apply_piece<S: Simd>(simd: S, keep: &[u8], scale: f32, tensor: Tensor<'_>) {
+    let (groups, keep_rest) = keep.as_chunks::<64>();
+    let scales = f32x16::simd_from(simd, scale);
+    match tensor {
+        Tensor::Apart(x, y) => {
+            let (xs, x_rest) = x.as_chunks::<64>();
+            let (ys, y_rest) = y.as_chunks_mut::<64>();
+            for ((keep, x), y) in groups.iter().zip(xs).zip(ys) {
+                let (xs, ys) = (x.as_chunks::<LANES>().0, y.as_chunks_mut::<LANES>().0);
+                for (mask, (x, y)) in masks(simd, keep).iter().zip(xs.iter().zip(ys)) {
+                    kept_lanes(*mask, f32x16::load_array_ref(simd, x), scales).store_array(y);
+                }
+            }
+            for ((x, y), keep) in x_rest.iter().zip(y_rest).zip(keep_rest) {
+                *y = kept(*keep, *x, scale);
+            }
+        }
+        Tensor::InPlace(x) => {
+            let (xs, rest) = x.as_chunks_mut::<64>();
+            for (keep, x) in groups.iter().zip(xs) {
+                let xs = x.as_chunks_mut::<LANES>().0;
+                for (mask, x) in masks(simd, keep).iter().zip(xs) {
+                    kept_lanes(*mask, f32x16::load_array_ref(simd, x), scales).store_array(x);
+                }
+            }
+            for (x, keep) in rest.iter_mut().zip(keep_rest) {
+                *x = kept(*keep, *x, scale);
+            }
+        }
+    }
+}
+
+/// Decisions as masks of sixteen lanes.
+#[inline(always)]
+fn masks<S: Simd>(simd: S, keep: &[u8; 64]) -> [mask32x16<S>; 4] {
+    let keep = u8x64::load_array_ref(simd, keep).simd_gt(u8x64::simd_from(simd, 0));
+    let (low, high) = keep.widen();
+    let ((a, b), (c, d)) = (low.widen(), high.widen());
+    [a, b, c, d]
+}
+
+#[inline(always)]
+fn kept_lanes<S: Simd>(mask: mask32x16<S>, x: f32x16<S>, scale: f32x16<S>) -> f32x16<S> {
+    mask.select(x * scale, f32x16::simd_from(scale.simd, 0.0))
 }
 
 /// A select and not a multiplication: a dropped NaN is gone.

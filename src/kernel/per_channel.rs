@@ -82,7 +82,9 @@ impl Known<'_> {
     #[inline(always)]
     fn channel(&self, channel: usize, eps: f64) -> Constants {
         match self {
-            Self::Given { mean, var } => Constants::given(at(mean, channel), at(var, channel), eps),
+            Self::Given { mean, var } => {
+                Constants::narrow(at(mean, channel), 0.0, at(var, channel), eps)
+            }
             Self::Population(moments) => Constants::from_moments(&at(moments, channel), eps),
         }
     }

@@ -268,16 +268,17 @@ fn full_chains<S: Simd, V: Lanes<S>, const SIDE: usize, const INPUTS: usize, con
 ) -> [[V; SUMS]; SIDE] {
     let zero = V::filled(simd, V::Scalar::ZERO);
     let mut chains = [[zero; SUMS]; SIDE];
+    // Indices, because a zip of arrays keeps its length checks in this innermost loop.
+    #[expect(clippy::indexing_slicing, reason = "the indices are below the arrays' lengths")]
     for i in 0..CHAIN / LANES {
-        for (chain, quarter) in chains.iter_mut().zip(quarters) {
-            #[expect(clippy::indexing_slicing, reason = "i is below the array's length")]
+        for side in 0..SIDE {
             let vectors = each(
-                quarter,
+                quarters[side],
                 zero,
                 #[inline(always)]
                 |x| V::load(simd, &x[i]),
             );
-            *chain = add(*chain, f(vectors));
+            chains[side] = add(chains[side], f(vectors));
         }
     }
     chains

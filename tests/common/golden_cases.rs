@@ -7,6 +7,12 @@
 //! Inputs come from an integer generator and at most one multiplication and one addition in
 //! binary32 per value, so they are the same bits everywhere.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "exact for the numbers that occur, or the lower word on purpose"
+)]
+
 use evenkeel::philox::philox4x32;
 use evenkeel::{
     Backend, BatchNorm, Dropout, Error, Gradients, GroupNorm, Key, Layout, Moments, Momentum,
@@ -407,7 +413,7 @@ pub(crate) fn run(
         Op::FoldTransposed { inputs, groups, kernel } => {
             let len = inputs * layout.channels() / groups * kernel;
             fold(len, layout.channels(), arena, observer, |f| {
-                let (gamma, beta) = (Some(&*f.gamma), Some(&*f.beta));
+                let (gamma, beta) = (Some(f.gamma), Some(f.beta));
                 op.fold_transposed(groups, kernel, gamma, beta, f.mean, f.var, f.weight, f.bias)
             })
         }

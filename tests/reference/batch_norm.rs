@@ -9,20 +9,42 @@ use super::reduction::{channel_places, of_channel};
 /// Section 6: what a channel's (or a group's) elements are normalized with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Constants {
-    Narrow { mean_hi: f32, mean_lo: f32, rstd: f32 },
+    Narrow { mean_hi: f32, mean_lo: f32, rstd: f32, deviation: Deviation },
     Wide { mean: f64, rstd: f64 },
+}
+
+/// Section 7: what γ is combined with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Deviation {
+    /// sqrt(var + eps32)
+    Root(f32),
+    /// rstd64
+    Reciprocal(f64),
+}
+
+impl Deviation {
+    /// g of section 7.
+    fn times(self, gamma: f32) -> f32 {
+        match self {
+            Self::Root(0.0) => 0.0,
+            Self::Root(root) => gamma / root,
+            Self::Reciprocal(rstd) => (f64::from(gamma) * rstd) as f32,
+        }
+    }
 }
 
 impl Constants {
     pub(crate) fn of(reduced: Reduced, eps: f64) -> Self {
         match reduced {
-            Reduced::OneBlock { n, m, c, m2 } => {
-                let variance = m2 / n as f32;
-                let rstd = reciprocal_root(variance, eps as f32);
-                Self::Narrow { mean_hi: m, mean_lo: c, rstd }
-            }
+            Reduced::OneBlock { n, m, c, m2 } => Self::in_f32(m, c, m2 / n as f32, eps),
             Reduced::Merged { triple, wide } => Self::merged(triple, wide, eps),
         }
+    }
+
+    fn in_f32(mean_hi: f32, mean_lo: f32, variance: f32, eps: f64) -> Self {
+        let rstd = reciprocal_root(variance, eps as f32);
+        let deviation = Deviation::Root((variance + eps as f32).sqrt());
+        Self::Narrow { mean_hi, mean_lo, rstd, deviation }
     }
 
     fn merged(triple: Triple, wide: bool, eps: f64) -> Self {
@@ -32,13 +54,13 @@ impl Constants {
         }
         let mean_hi = triple.mean as f32;
         let mean_lo = (triple.mean - f64::from(mean_hi)) as f32;
-        Self::Narrow { mean_hi, mean_lo, rstd: rstd as f32 }
+        let deviation = Deviation::Reciprocal(rstd);
+        Self::Narrow { mean_hi, mean_lo, rstd: rstd as f32, deviation }
     }
 
     /// Given statistics: inference.
     pub(crate) fn given(mean: f32, variance: f32, eps: f64) -> Self {
-        let rstd = reciprocal_root(variance, eps as f32);
-        Self::Narrow { mean_hi: mean, mean_lo: 0.0, rstd }
+        Self::in_f32(mean, 0.0, variance, eps)
     }
 
     /// Given moments "go through this section as more blocks do".
@@ -49,12 +71,29 @@ impl Constants {
 
     /// Section 7.
     pub(crate) fn apply(self, x: f32, gamma: f32, beta: f32) -> f32 {
+        let Self::Narrow { rstd, deviation, .. } = self else {
+            return self.apply_factors(x, f32::NAN, gamma, beta);
+        };
+        let g = deviation.times(gamma);
+        if g.is_normal() {
+            self.apply_factors(x, g, 1.0, beta)
+        } else {
+            self.apply_factors(x, rstd, gamma, beta)
+        }
+    }
+
+    /// Section 7, where γ differs from element to element.
+    pub(crate) fn apply_each(self, x: f32, gamma: f32, beta: f32) -> f32 {
+        let rstd = if let Self::Narrow { rstd, .. } = self { rstd } else { f32::NAN };
+        self.apply_factors(x, rstd, gamma, beta)
+    }
+
+    /// Section 7 with a and b; of a wide reduction, b is γ and a is not used.
+    fn apply_factors(self, x: f32, a: f32, b: f32, beta: f32) -> f32 {
         match self {
-            Self::Narrow { mean_hi, mean_lo, rstd } => {
-                (((x - mean_hi) - mean_lo) * rstd) * gamma + beta
-            }
+            Self::Narrow { mean_hi, mean_lo, .. } => (((x - mean_hi) - mean_lo) * a) * b + beta,
             Self::Wide { mean, rstd } => {
-                let (gamma, beta) = (f64::from(gamma), f64::from(beta));
+                let (gamma, beta) = (f64::from(b), f64::from(beta));
                 (((f64::from(x) - mean) * rstd) * gamma + beta) as f32
             }
         }

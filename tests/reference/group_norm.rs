@@ -67,7 +67,12 @@ pub(crate) fn forward(
             for channel in group.first_channel..group.first_channel + channels {
                 for position in 0..layout.spatial() {
                     let i = place(layout, sample, channel, position);
-                    out.y[i] = constants.apply(x[i], affine.gamma(channel), affine.beta(channel));
+                    let (gamma, beta) = (affine.gamma(channel), affine.beta(channel));
+                    out.y[i] = if layout.spatial() == 1 {
+                        constants.apply_each(x[i], gamma, beta)
+                    } else {
+                        constants.apply(x[i], gamma, beta)
+                    };
                 }
             }
         }

@@ -36,11 +36,7 @@ pub struct Arguments<'a> {
     var: &'a [f32],
     running: Option<(&'a mut [f32], &'a mut [f32])>,
     saved: Option<(&'a mut [f32], &'a mut [f32])>,
-    gradients: (
-        Option<&'a mut [f32]>,
-        Option<&'a mut [f32]>,
-        Option<&'a mut [f32]>,
-    ),
+    gradients: (Option<&'a mut [f32]>, Option<&'a mut [f32]>, Option<&'a mut [f32]>),
     moments: &'a mut [Moments],
     one: Moments,
     y: &'a mut [f32],
