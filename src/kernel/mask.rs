@@ -16,7 +16,7 @@ use super::apply::Tensor;
 use super::lanes::LANES;
 use crate::philox::{Domain, Key, MULTIPLIERS, ROUNDS, WEYL};
 use fearless_simd::{Bytes as _, Select as _, Simd, SimdBase as _, SimdFrom as _};
-use fearless_simd::{MaskWiden as _, SimdMask as _, f32x16, mask32x16, u8x64, u64x8};
+use fearless_simd::{MaskWiden as _, SimdMask as _, f32x16, mask32x16, u8x64, u32x16, u64x8};
 
 /// Elements decided together.
 const GROUP: usize = 128;
@@ -75,14 +75,16 @@ fn pick([w0, w1, w2, w3]: [u32; 4], index: u64) -> u32 {
     }
 }
 
-/// The two words of the key in each round.
-type RoundKeys = [[u32; 2]; ROUNDS];
+/// The two words of the key in each round, in all lanes, so that a round takes them from memory.
+type RoundKeys<S> = [[u32x16<S>; 2]; ROUNDS];
 
-fn round_keys(key: Key) -> RoundKeys {
+/// Out of line, or the compiler computes the keys anew for every group.
+#[inline(never)]
+fn round_keys<S: Simd>(simd: S, key: Key) -> RoundKeys<S> {
     let [mut k0, mut k1] = key.seed_words();
-    let mut keys = [[0; 2]; ROUNDS];
+    let mut keys = [[u32x16::simd_from(simd, 0); 2]; ROUNDS];
     for round in &mut keys {
-        *round = [k0, k1];
+        *round = [u32x16::simd_from(simd, k0), u32x16::simd_from(simd, k1)];
         k0 = k0.wrapping_add(WEYL[0]);
         k1 = k1.wrapping_add(WEYL[1]);
     }
@@ -91,19 +93,19 @@ fn round_keys(key: Key) -> RoundKeys {
 
 /// Decides about consecutive elements, a buffer at a time.
 #[derive(Clone, Copy)]
-struct Decider {
+struct Decider<S: Simd> {
     threshold: Threshold,
     key: Key,
-    keys: RoundKeys,
+    keys: RoundKeys<S>,
 }
 
 /// Which elements of a buffer are kept: 255 for those, 0 for the others.
 type Keep = [[u8; 64]; BUFFER / 64];
 
-impl Decider {
+impl<S: Simd> Decider<S> {
     /// Decides about the elements of `groups` groups, from Philox block `block` on.
     #[inline(always)]
-    fn decide<S: Simd>(&self, simd: S, block: u64, groups: usize, keep: &mut Keep) {
+    fn decide(&self, simd: S, block: u64, groups: usize, keep: &mut Keep) {
         if is_scalar(simd) {
             return self.decide_one_by_one(block, groups, keep);
         }
@@ -120,7 +122,7 @@ impl Decider {
 
     /// Decides about one group by its bytes, and says which of them tie. Ties are kept for now.
     #[inline(always)]
-    fn decide_group<S: Simd>(&self, simd: S, block: u64, keep: &mut [[u8; 64]; 2]) -> [u64; 2] {
+    fn decide_group(&self, simd: S, block: u64, keep: &mut [[u8; 64]; 2]) -> [u64; 2] {
         let mut counters = [0; GROUP_BLOCKS];
         for (i, counter) in counters.iter_mut().enumerate() {
             *counter = block.wrapping_add(i as u64);
@@ -138,7 +140,7 @@ impl Decider {
 
     /// Decides about all ties of a buffer, eight at a time.
     #[inline(always)]
-    fn refine_ties<S: Simd>(&self, simd: S, first: u64, ties: &[u64], keep: &mut Keep) {
+    fn refine_ties(&self, simd: S, first: u64, ties: &[u64], keep: &mut Keep) {
         // First the words that have a tie at all: branches on every word would be unpredictable.
         let mut tied = 0_u32;
         for bits in ties.iter().rev() {
@@ -169,7 +171,7 @@ impl Decider {
 
     /// Drops those of the first `count` elements whose refinement word is below the threshold.
     #[inline(never)]
-    fn refine<S: Simd>(
+    fn refine(
         &self,
         simd: S,
         first: u64,
@@ -205,12 +207,7 @@ impl Decider {
     /// Philox blocks, one a lane: each vector holds one of the four words, in the lower halves of
     /// its lanes.
     #[inline(always)]
-    fn philox<S: Simd>(
-        &self,
-        simd: S,
-        domain: Domain,
-        counters: [u64; GROUP_BLOCKS],
-    ) -> [u64x8<S>; 4] {
+    fn philox(&self, simd: S, domain: Domain, counters: [u64; GROUP_BLOCKS]) -> [u64x8<S>; 4] {
         let all = |x: u64| u64x8::simd_from(simd, x);
         let stream = self.key.stream() | (domain as u64) << 62;
         let low = all(0xFFFF_FFFF);
@@ -245,13 +242,7 @@ impl Decider {
     /// Hands out the decisions about `len` elements from number `offset` on, piece by piece:
     /// `f(start, keep)`, with all pieces but the last of a whole number of 16 elements.
     #[inline(always)]
-    fn for_each_piece<S: Simd>(
-        &self,
-        simd: S,
-        offset: u64,
-        len: usize,
-        mut f: impl FnMut(usize, &[u8]),
-    ) {
+    fn for_each_piece(&self, simd: S, offset: u64, len: usize, mut f: impl FnMut(usize, &[u8])) {
         let mut keep = [[0; 64]; BUFFER / 64];
         // Where the first element lies within its Philox block. So does every piece's first: a piece
         // leaves room for it, in whole blocks.
@@ -276,13 +267,13 @@ impl Decider {
 fn round<S: Simd>(
     [low, m0, m1]: [u64x8<S>; 3],
     [c0, c1, c2, c3]: [u64x8<S>; 4],
-    [k0, k1]: [u32; 2],
+    [k0, k1]: [u32x16<S>; 2],
 ) -> [u64x8<S>; 4] {
     let p0 = (c0 & low) * m0;
     let p1 = (c2 & low) * m1;
-    let k0 = u64x8::simd_from(low.simd, u64::from(k0));
-    let k1 = u64x8::simd_from(low.simd, u64::from(k1));
-    [(p1 >> 32) ^ c1 ^ k0, p1, (p0 >> 32) ^ c3 ^ k1, p0]
+    let c0: u32x16<S> = ((p1 >> 32) ^ c1).bitcast();
+    let c2: u32x16<S> = ((p0 >> 32) ^ c3).bitcast();
+    [(c0 ^ k0).bitcast(), p1, (c2 ^ k1).bitcast(), p0]
 }
 
 /// Whether decisions are made one by one: without vectors, or where the bytes of a word do not lie
@@ -312,7 +303,7 @@ pub(crate) fn apply<S: Simd>(
     scale: f32,
     mut tensor: Tensor<'_>,
 ) {
-    let decider = Decider { threshold, key, keys: round_keys(key) };
+    let decider = Decider { threshold, key, keys: round_keys(simd, key) };
     let len = tensor.input().len();
     decider.for_each_piece(
         simd,
@@ -388,7 +379,7 @@ pub(crate) fn pack<S: Simd>(
     len: usize,
     mask: &mut [u8],
 ) {
-    let decider = Decider { threshold, key, keys: round_keys(key) };
+    let decider = Decider { threshold, key, keys: round_keys(simd, key) };
     decider.for_each_piece(
         simd,
         offset,
