@@ -2,8 +2,8 @@
 
 use super::block::Block;
 use super::lanes::{Lanes, Real, Value, Wide};
-use super::rows::{RowBlock, Segments};
-use super::tree::{LEVELS, Tree};
+use super::rows::{BLOCK, RowBlock, Segments};
+use super::tree::{FEW_LEVELS, LEVELS, Tree};
 use crate::Moments;
 use fearless_simd::{Simd, f32x16};
 
@@ -162,14 +162,25 @@ impl Stats {
 }
 
 /// Reduces segments of contiguous elements; `None` if there is no element.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn reduce_rows<S: Simd>(simd: S, x: &[f32], segments: Segments) -> Option<Stats> {
+    let most_blocks = segments.count.saturating_mul(segments.len / BLOCK + 1);
+    if most_blocks < 1 << FEW_LEVELS {
+        merge_rows::<S, FEW_LEVELS>(simd, x, segments)
+    } else {
+        merge_rows::<S, LEVELS>(simd, x, segments)
+    }
+}
+
+/// Reduces all blocks of segments. Out of line, so that all operations share one copy of it.
+#[inline(never)]
+fn merge_rows<S: Simd, const N: usize>(simd: S, x: &[f32], segments: Segments) -> Option<Stats> {
     let mut blocks = segments.blocks();
     let first = reduce_row_block(simd, x, blocks.next()?);
     let Some(second) = blocks.next() else {
         return Some(first);
     };
-    let mut tree = Tree::<Moments, LEVELS>::new(Moments::new());
+    let mut tree = Tree::<Moments, N>::new(Moments::new());
     let mut rescued = first.is_wide();
     tree.push(first.moments(), Moments::merged);
     for block in core::iter::once(second).chain(blocks) {
