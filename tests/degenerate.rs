@@ -294,3 +294,21 @@ fn dropout_at_inference() {
         }
     }
 }
+
+/// 1 / sqrt(eps) does not fit an f32 here, and 0 times infinity would be NaN.
+#[test]
+fn constant_channels_with_an_eps_below_f32() {
+    for eps in [1e-40, 1e-60, 1e-77, 1e-80, 1e-300, 5e-324] {
+        for spatial in [1, 49, 2000] {
+            for shape in [Shape::first(100, 3, spatial), Shape::last(100, spatial, 3)] {
+                let x: Vec<f32> = vec![0.7; 300 * spatial];
+                let trained = train(BatchNorm::new(layout(shape)).eps(eps), &x);
+                for (channel, beta) in BETA.iter().enumerate() {
+                    let y = trained.y[shape.index(0, channel, 0)];
+                    assert_eq!(y, *beta, "eps {eps}, spatial {spatial}");
+                }
+                assert!(trained.rstd.iter().all(|rstd| rstd.is_finite()));
+            }
+        }
+    }
+}

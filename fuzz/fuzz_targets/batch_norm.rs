@@ -15,7 +15,6 @@ const UNTOUCHED: f32 = 123.5;
 
 fuzz_target!(|input: Input| {
     let problem = Problem::new(&input);
-    if problem.eps > 0.0 && problem.eps < 1e-70 { return; }
     let reference = Backend::available().last().expect("there is always a backend");
     assert_eq!(reference.name(), "scalar");
 

@@ -83,7 +83,8 @@ impl Stats {
             Self::Narrow { n, m, c, m2 } => Constants::narrow(m, c, m2 / f32::count(n), eps),
             Self::Merged { moments, wide } => {
                 let rstd = quotient(1.0, (moments.variance() + eps).root());
-                if wide {
+                // A reciprocal that f32 cannot hold: a constant input and a tiny eps.
+                if wide || rstd > f64::from(f32::MAX) {
                     return Constants::Wide { mean: moments.mean(), rstd };
                 }
                 let hi = narrow(moments.mean());
@@ -223,7 +224,8 @@ impl<S: Simd> StripConstants<S> {
         let small = Wide::lane_mask(var.all(smallest).greater(var));
         let below = Wide::lane_mask(var.all(TWO_TO_128).greater(var));
         let fits = zero | (below & !small);
-        let lanes = rescued | !fits;
+        let steep = Wide::lane_mask(rstd.greater(rstd.all(f64::from(f32::MAX))));
+        let lanes = rescued | !fits | steep;
         let wide = lanes.any_true().then_some(WideLanes { lanes, mean, rstd });
         let deviation = StripDeviation::Reciprocal(rstd);
         Self { hi, lo, rstd: rstd.narrow(), deviation, wide }

@@ -49,7 +49,7 @@ impl Constants {
 
     fn merged(triple: Triple, wide: bool, eps: f64) -> Self {
         let rstd = reciprocal_root(triple.variance(), eps);
-        if wide {
+        if wide || rstd > f64::from(f32::MAX) {
             return Self::Wide { mean: triple.mean, rstd };
         }
         let mean_hi = triple.mean as f32;
