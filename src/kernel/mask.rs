@@ -16,7 +16,9 @@ use super::apply::Tensor;
 use super::lanes::LANES;
 use crate::philox::{Domain, Key, MULTIPLIERS, ROUNDS, WEYL};
 use fearless_simd::{Bytes as _, Select as _, Simd, SimdBase as _, SimdFrom as _};
-use fearless_simd::{MaskWiden as _, SimdMask as _, f32x16, mask32x16, u8x64, u32x16, u64x8};
+use fearless_simd::{
+    MaskWiden as _, SimdMask as _, f32x16, i8x64, mask8x64, mask32x16, u8x64, u32x16, u64x8,
+};
 
 /// Elements decided together.
 const GROUP: usize = 128;
@@ -351,8 +353,9 @@ fn apply_piece<S: Simd>(simd: S, keep: &[u8], scale: f32, tensor: Tensor<'_>) {
 /// Decisions as masks of sixteen lanes.
 #[inline(always)]
 fn masks<S: Simd>(simd: S, keep: &[u8; 64]) -> [mask32x16<S>; 4] {
-    let keep = u8x64::load_array_ref(simd, keep).simd_gt(u8x64::simd_from(simd, 0));
-    let (low, high) = keep.widen();
+    // 255 and 0 are the two bytes of a mask already.
+    let keep: i8x64<S> = u8x64::load_array_ref(simd, keep).bitcast();
+    let (low, high) = mask8x64::from_vector(keep).widen();
     let ((a, b), (c, d)) = (low.widen(), high.widen());
     [a, b, c, d]
 }
