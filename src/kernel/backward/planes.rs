@@ -139,18 +139,17 @@ fn write_each_plane<S: Simd, V: Lanes<S>>(
     rstd: V,
 ) {
     let Pass { mode, dy, x, dx: Some(dx) } = pass else { return };
-    let formula = |dy: &[f32; LANES], x: &[f32; LANES]| {
-        gradient.dx(*mode, mean, rstd, V::load(simd, dy), V::load(simd, x)).narrow()
-    };
     for start in segments.starts() {
         let (dys, dy_rest) = part(dy, start, segments.len).as_chunks::<LANES>();
         let (xs, x_rest) = part(x, start, segments.len).as_chunks::<LANES>();
         let (dxs, dx_rest) = part_mut(dx, start, segments.len).as_chunks_mut::<LANES>();
         for ((dy, x), dx) in dys.iter().zip(xs).zip(dxs) {
-            formula(dy, x).store_array(dx);
+            let (dy, x) = (V::load(simd, dy), V::load(simd, x));
+            gradient.dx(*mode, mean, rstd, dy, x).narrow().store_array(dx);
         }
         if !dx_rest.is_empty() {
-            store_first(dx_rest, formula(&padded(dy_rest), &padded(x_rest)));
+            let (dy, x) = (V::load(simd, &padded(dy_rest)), V::load(simd, &padded(x_rest)));
+            store_first(dx_rest, gradient.dx(*mode, mean, rstd, dy, x).narrow());
         }
     }
 }
