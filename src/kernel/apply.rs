@@ -24,6 +24,15 @@ impl Tensor<'_> {
         }
     }
 
+    /// The whole output.
+    #[inline(always)]
+    pub(crate) fn output(&mut self) -> &mut [f32] {
+        match self {
+            Self::Apart(_, y) => y,
+            Self::InPlace(y) => y,
+        }
+    }
+
     /// The elements from `start` on, `len` of them.
     #[inline(always)]
     pub(crate) fn piece(&mut self, start: usize, len: usize) -> Tensor<'_> {
@@ -258,11 +267,7 @@ fn map_strip<S: Simd>(
     for row in 0..strip.rows {
         let offset = strip.start + row * strip.stride;
         let value = f(load_lanes(simd, tensor.input(), offset, mask));
-        let y = match tensor {
-            Tensor::Apart(_, y) => &mut **y,
-            Tensor::InPlace(y) => &mut **y,
-        };
-        store_strip(part_mut(y, offset, strip.lanes), value);
+        store_strip(part_mut(tensor.output(), offset, strip.lanes), value);
     }
 }
 
