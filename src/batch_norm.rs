@@ -1,10 +1,11 @@
 //! Batch normalization.
 
 mod arguments;
+mod checks;
 mod fold;
 
 use crate::backend::dispatch;
-use crate::error::{check_eps, check_len, check_optional};
+use crate::error::{check_eps, check_len};
 use crate::kernel::apply::{Affine, Tensor};
 use crate::kernel::backward::{self, Channel, Mode, Pass};
 use crate::kernel::finish::{Constants, at_most_max};
@@ -39,8 +40,9 @@ pub use arguments::{Gradients, Momentum, Running, RunningVariance, Saved};
 ///
 /// # Numerics
 ///
-/// Same bits on every target: docs/NUMERICS.md. Within 4 ulp of max(|y|, |γ| + |β|) on ordinary data,
-/// within 8 for mean/deviation up to 1e6 and magnitudes from 1e-20 to 1e38. The variance is the
+/// Same bits on every target: docs/NUMERICS.md. Within 4 ulp of max(|y|, |γ| + |β|) on ordinary data
+/// of 64 values a channel or more (with fewer, about one output in a million is above, none above
+/// 8), within 8 for mean/deviation up to 1e6 and magnitudes from 1e-20 to 1e38. The variance is the
 /// biased one; eps stands inside the root. Zero variance with eps = 0 gives β. A channel with a NaN
 /// or an infinity becomes NaN; others are not touched by it. One value a channel (n = 1) is
 /// allowed: the output is β, the running mean is updated and the running variance stays.
@@ -48,9 +50,12 @@ pub use arguments::{Gradients, Momentum, Running, RunningVariance, Saved};
 /// # Complexity
 ///
 /// Training reads x once from memory where a channel fits the cache, otherwise twice, and writes y
-/// once. Backward reads x and dy twice and writes dx. Planes take little stack; channels last and
-/// dense data take up to 18 KB of it on a microcontroller (measured on a Cortex-M0; 14 KB on a
-/// Cortex-M4F), because sixteen channels are held at once.
+/// once. Backward reads x and dy twice and writes dx.
+///
+/// Inference takes little stack. Training of planes takes room for a block there, 4 KiB (backward
+/// 8 KiB), since short planes are joined; channels last and dense data take up to 23 KB in all on a
+/// microcontroller (measured on a Cortex-M0; 20 KB on a Cortex-M4F), because sixteen channels are
+/// held at once.
 ///
 /// # Examples
 ///
@@ -342,61 +347,13 @@ impl BatchNorm {
         check_len("var", self.layout.channels(), var.len())?;
         self.check_gradients(&gradients)?;
         let eps = self.eps;
-        let channel = |index| Channel {
-            mean: get(mean, index),
-            rstd: Constants::narrow(0.0, 0.0, get(var, index), eps).rstd(),
-            gamma: gamma.map_or(1.0, |gamma| get(gamma, index)),
+        let channel = |index| {
+            let mean = get(mean, index);
+            let rstd = Constants::narrow(mean, 0.0, get(var, index), eps).saved_rstd();
+            Channel { mean, rstd, gamma: gamma.map_or(1.0, |gamma| get(gamma, index)) }
         };
         self.run_backward(Mode::Inference, dy, x, channel, gradients);
         Ok(())
-    }
-
-    /// Checks the options of a training pass and gives the factor of the new running statistics.
-    fn check_training(&self, running: Option<&Running<'_>>) -> Result<f32, Error> {
-        check_eps(self.eps)?;
-        if running.is_some() { self.momentum.factor() } else { Ok(0.0) }
-    }
-
-    fn check_affine(&self, gamma: Option<&[f32]>, beta: Option<&[f32]>) -> Result<(), Error> {
-        check_optional("gamma", self.layout.channels(), gamma)?;
-        check_optional("beta", self.layout.channels(), beta)
-    }
-
-    fn check_statistics(
-        &self,
-        running: Option<&Running<'_>>,
-        saved: Option<&Saved<'_>>,
-    ) -> Result<(), Error> {
-        let channels = self.layout.channels();
-        if let Some(running) = running {
-            check_len("running_mean", channels, running.mean.len())?;
-            check_len("running_var", channels, running.var.len())?;
-        }
-        saved.map_or(Ok(()), |saved| saved.check(channels))
-    }
-
-    fn check_given(
-        &self,
-        gamma: Option<&[f32]>,
-        beta: Option<&[f32]>,
-        mean: &[f32],
-        var: &[f32],
-    ) -> Result<(), Error> {
-        self.check_affine(gamma, beta)?;
-        check_len("mean", self.layout.channels(), mean.len())?;
-        check_len("var", self.layout.channels(), var.len())
-    }
-
-    fn check_backward(&self, dy: &[f32], x: &[f32], gamma: Option<&[f32]>) -> Result<(), Error> {
-        check_len("dy", self.layout.len(), dy.len())?;
-        check_len("x", self.layout.len(), x.len())?;
-        check_optional("gamma", self.layout.channels(), gamma)
-    }
-
-    fn check_gradients(&self, gradients: &Gradients<'_>) -> Result<(), Error> {
-        check_optional("dx", self.layout.len(), gradients.x.as_deref())?;
-        check_optional("dgamma", self.layout.channels(), gradients.gamma.as_deref())?;
-        check_optional("dbeta", self.layout.channels(), gradients.beta.as_deref())
     }
 
     fn run_training(
@@ -410,7 +367,7 @@ impl BatchNorm {
         if self.layout.is_empty() {
             return;
         }
-        let less = u8::from(self.running_variance == RunningVariance::Unbiased);
+        let ddof = u8::from(self.running_variance == RunningVariance::Unbiased);
         // One value has no variance that could be added to a running one.
         let has_variance = self.layout.len() > self.layout.channels();
         let record = |first: usize, summary: Summary<'_>| {
@@ -426,7 +383,7 @@ impl BatchNorm {
         };
         let (shape, eps) = (self.layout.per_channel(), self.eps);
         dispatch!(self.backend, simd => {
-            per_channel::train(simd, shape, tensor, affine, eps, less, record)
+            per_channel::train(simd, shape, tensor, affine, eps, ddof, record)
         });
     }
 

@@ -147,12 +147,13 @@ impl Dropout {
         }
     }
 
-    /// What all elements are multiplied by at inference.
+    /// One element at inference. What is always dropped is 0, be it NaN.
     #[expect(clippy::cast_precision_loss, reason = "exact: at most 2^40")]
-    const fn inference_scale(&self) -> f32 {
+    fn inferred(&self, x: f32) -> f32 {
         match self.scaling {
-            Scaling::AtInference => narrow((ONE - self.t) as f64 / ONE as f64),
-            Scaling::Inverted => 1.0,
+            Scaling::Inverted => x,
+            Scaling::AtInference if self.t == ONE => 0.0,
+            Scaling::AtInference => x * narrow((ONE - self.t) as f64 / ONE as f64),
         }
     }
 
@@ -209,9 +210,8 @@ impl Dropout {
     /// [`Error::Length`] for `y` if the lengths differ.
     pub fn infer(&self, x: &[f32], y: &mut [f32]) -> Result<(), Error> {
         check_len("y", x.len(), y.len())?;
-        let scale = self.inference_scale();
         for (y, x) in y.iter_mut().zip(x) {
-            *y = *x * scale;
+            *y = self.inferred(*x);
         }
         Ok(())
     }
@@ -222,9 +222,8 @@ impl Dropout {
     ///
     /// None today; a `Result` like all other calls.
     pub fn infer_in_place(&self, x: &mut [f32]) -> Result<(), Error> {
-        let scale = self.inference_scale();
         for x in x {
-            *x *= scale;
+            *x = self.inferred(*x);
         }
         Ok(())
     }

@@ -4,8 +4,8 @@ use core::fmt;
 
 /// Why a call was refused. No output has been written when an `Error` is returned.
 ///
-/// Options (eps, momentum) are checked first, then the arguments in their order; the first fault
-/// found is reported.
+/// Options are checked first (those of a constructor before those of setters), then the arguments in
+/// their order; the first fault found is reported.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {

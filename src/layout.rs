@@ -37,7 +37,8 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] if the product of the sizes overflows `usize`.
+    /// [`Error::TooLarge`] if the product of two sizes, or of all three, overflows `usize` (of two also
+    /// where the third is 0).
     pub const fn channels_first(
         batch: usize,
         channels: usize,
@@ -50,7 +51,7 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] if the product of the sizes overflows `usize`.
+    /// [`Error::TooLarge`] as for [`channels_first`](Self::channels_first).
     pub const fn channels_last(
         batch: usize,
         spatial: usize,

@@ -16,7 +16,13 @@ use crate::kernel::rows::Segments;
 /// Everything is binary64. [`Moments::of`] and [`BatchNorm::collect`](crate::BatchNorm::collect)
 /// reduce by the blocks of the numeric contract; [`Moments::push`] is Welford's recurrence, whose
 /// result for many values is as accurate but takes a division a value. Counts saturate at
-/// `u64::MAX`; above 2^53 they are rounded where a formula needs them as a number.
+/// `u64::MAX`; above 2^53 they are rounded where a formula needs them as a number. Values beyond some
+/// 1e150 overflow M2, as their squares do.
+///
+/// # Complexity
+///
+/// [`Moments::of`] reads the slice once. [`Moments::push`] takes a division a value, and
+/// [`Moments::merge`] two a call.
 ///
 /// # Examples
 ///
@@ -46,17 +52,18 @@ impl Moments {
         Self { count: 0, mean: 0.0, m2: 0.0 }
     }
 
-    /// Puts moments together from parts that were stored or computed elsewhere.
+    /// Puts moments together from parts that were stored or computed elsewhere. With a count of 0
+    /// they are those of nothing, whatever the others are (0 / 0, say).
     #[must_use]
     pub const fn from_parts(count: u64, mean: f64, m2: f64) -> Self {
-        Self { count, mean, m2 }
+        if count == 0 { Self::new() } else { Self { count, mean, m2 } }
     }
 
     /// The moments of a slice, in one pass over memory, on the best backend.
     #[must_use]
     pub fn of(x: &[f32]) -> Self {
-        dispatch!(Backend::detect(), simd => reduce_rows(simd, x, Segments::one(0, x.len())))
-            .map_or(Self::new(), |stats| stats.moments())
+        let all = Segments::one(0, x.len());
+        dispatch!(Backend::detect(), simd => reduce_rows(simd, x, all, &mut []).moments())
     }
 
     /// Adds one value (Welford).

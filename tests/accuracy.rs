@@ -17,7 +17,7 @@ mod common {
 use std::fmt::Write as _;
 
 use common::data::{Rng, finite, layout};
-use common::limits::{Data, OPS, Op, ROWS, Row};
+use common::limits::{ANY_ORDINARY, Data, OPS, Op, ROWS, Row};
 use common::oracle::{self, Shape, Stats, output_scale, ulp_error, widen};
 use evenkeel::{BatchNorm, Gradients, GroupNorm, Moments, Running, Saved, Standardize};
 
@@ -446,4 +446,56 @@ fn the_oracle_is_accurate_where_it_must_be() {
     assert_eq!(stat.mean, 0.0);
     assert!((stat.std_dev() / 1e38 - 1.0).abs() < 1e-15);
     assert_eq!(finite(1e39), f32::MAX);
+}
+
+/// Planes of a few values: many of them share a block, and few lanes take all additions.
+const SHORT_PLANES: [usize; 5] = [2, 3, 4, 5, 8];
+
+/// What was measured on rectified data and on those with an outlier, rounded up to the next quarter.
+/// Chains of 256 elements, however many additions these are, gave 16 and 30.
+const SHORT_PLANES_LIMITS: [f64; 2] = [3.75, 4.0];
+
+/// max(0, N(0, 1) − 1), as a rectifier makes them: mostly zeros.
+fn rectified(len: usize, rng: &mut Rng) -> Vec<f32> {
+    (0..len).map(|_| finite((rng.normal() - 1.0).max(0.0))).collect()
+}
+
+#[test]
+fn short_planes_are_as_accurate() {
+    let mut worst = [0.0_f64; 2];
+    for spatial in SHORT_PLANES {
+        for (seed, batch) in (1..).zip([8, 31, 64, 65, 128, 500, 4000]) {
+            let shape = Shape::first(batch, 8, spatial);
+            let mut rng = Rng::new(seed);
+            let plain = rectified(shape.len(), &mut rng);
+            let mut outlier = plain.clone();
+            for c in 0..shape.channels {
+                outlier[shape.index(rng.below(batch), c, rng.below(spatial))] = 1e6;
+            }
+            for (x, worst) in [plain, outlier].iter().zip(&mut worst) {
+                *worst = worst.max(train_error(shape, x, &mut rng));
+            }
+        }
+    }
+    println!("short planes: rectified {:.2} ulp, with an outlier {:.2} ulp", worst[0], worst[1]);
+    let limits = SHORT_PLANES_LIMITS;
+    assert!(worst[0] <= limits[0] && worst[1] <= limits[1], "{worst:?}, limits {limits:?}");
+    assert!(limits.iter().all(|&limit| limit <= ANY_ORDINARY));
+}
+
+/// The largest error of y in training.
+fn train_error(shape: Shape, x: &[f32], rng: &mut Rng) -> f64 {
+    let (gamma, mut beta) = (rng.gammas(shape.channels), rng.normals(shape.channels, 0.0, 1.0));
+    beta[0] = 0.0;
+    let mut y = vec![0.0; x.len()];
+    BatchNorm::new(layout(shape))
+        .train(x, Some(&gamma), Some(&beta), None, None, &mut y)
+        .expect("all lengths are right");
+    let (gamma, beta) = (widen(&gamma), widen(&beta));
+    let want = oracle::batch_norm_train(shape, &widen(x), Some(&gamma), Some(&beta), 1e-5).y;
+    let error = |(i, (&got, &want)): (usize, (&f32, &f64))| {
+        let c = shape.channel_of(i);
+        ulp_error(got, want, output_scale(want, gamma[c], beta[c]))
+    };
+    y.iter().zip(&want).enumerate().map(error).fold(0.0, f64::max)
 }

@@ -9,7 +9,7 @@ fn available() -> Vec<&'static str> {
 
 /// The backends that this architecture can have, best first, each with the features of it that the
 /// CPU lacks.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 fn possible() -> Vec<(&'static str, Vec<&'static str>)> {
     macro_rules! missing {
         ($($feature:tt)*) => {
@@ -19,7 +19,7 @@ fn possible() -> Vec<(&'static str, Vec<&'static str>)> {
                 .collect()
         };
     }
-    // What fearless_simd asks for: the levels of Ice Lake, x86-64-v3 and x86-64.
+    // What fearless_simd asks for, on 32 bits too: the levels of Ice Lake, x86-64-v3 and x86-64.
     vec![
         (
             "avx512",
@@ -34,14 +34,11 @@ fn possible() -> Vec<(&'static str, Vec<&'static str>)> {
             missing!("avx2" "bmi1" "bmi2" "cmpxchg16b" "f16c" "fma" "fxsr" "lzcnt" "movbe"
                 "popcnt" "xsave"),
         ),
-        (
-            if cfg!(all(target_feature = "sse4.2", target_feature = "popcnt")) {
-                "sse4.2"
-            } else {
-                "sse2"
-            },
-            missing!("sse2" "fxsr"),
-        ),
+        if cfg!(all(target_feature = "sse4.2", target_feature = "popcnt")) {
+            ("sse4.2", missing!("sse4.2" "popcnt" "cmpxchg16b" "fxsr"))
+        } else {
+            ("sse2", missing!("sse2" "fxsr"))
+        },
         ("scalar", Vec::new()),
     ]
 }
@@ -51,7 +48,18 @@ fn possible() -> Vec<(&'static str, Vec<&'static str>)> {
     vec![("neon", Vec::new()), ("scalar", Vec::new())]
 }
 
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+/// WebAssembly has no detection: an engine without vectors refuses the whole module.
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+fn possible() -> Vec<(&'static str, Vec<&'static str>)> {
+    vec![("simd128", Vec::new()), ("scalar", Vec::new())]
+}
+
+#[cfg(not(any(
+    target_arch = "x86",
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    all(target_arch = "wasm32", target_feature = "simd128")
+)))]
 fn possible() -> Vec<(&'static str, Vec<&'static str>)> {
     vec![("scalar", Vec::new())]
 }

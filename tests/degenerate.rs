@@ -253,6 +253,13 @@ fn dropping_all_gives_positive_zeros() {
         dropout.backward(&x, Key::new(1), &mut y).unwrap();
         assert!(y.iter().all(|v| v.to_bits() == 0));
     }
+    // Inference too, where the factor is 0: a product would keep the NaN.
+    let dropout = Dropout::new(1.0).unwrap().scaling(Scaling::AtInference);
+    let mut y = canary(x.len());
+    dropout.infer(&x, &mut y).unwrap();
+    assert!(y.iter().all(|v| v.to_bits() == 0));
+    dropout.infer_in_place(&mut x).unwrap();
+    assert!(x.iter().all(|v| v.to_bits() == 0));
     let mut mask = [0xFF; 125];
     Dropout::new(1.0).unwrap().write_mask(1000, Key::new(1), &mut mask).unwrap();
     assert_eq!(mask, [0; 125]);

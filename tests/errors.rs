@@ -443,6 +443,51 @@ fn products_of_sizes_may_not_overflow() {
     assert_eq!(Layout::channels_first(HALF, HALF - 1, 1).map(|l| l.len()), Ok(HALF * (HALF - 1)));
 }
 
+/// Every number of groups divides no channels, so that the statistics' length can overflow.
+#[test]
+fn groups_times_samples_may_not_overflow() {
+    let shape = Shape::dense(2, 0);
+    for groups in [usize::MAX, usize::MAX / 2 + 1] {
+        let norm = GroupNorm::new(layout(shape), groups);
+        let (mut mean, mut rstd) = ([0.25], [0.25]);
+        let saved = Saved { mean: &mut mean, rstd: &mut rstd };
+        let result = norm.forward(&[], None, None, Some(saved), &mut []);
+        assert_eq!(result, Err(Error::TooLarge));
+        let saved = Saved { mean: &mut mean, rstd: &mut rstd };
+        let result = norm.forward_in_place(None, None, Some(saved), &mut []);
+        assert_eq!(result, Err(Error::TooLarge));
+        assert_eq!((mean, rstd), ([0.25], [0.25]));
+        // Without statistics nothing has that length. Wrong parameters come before it.
+        assert_eq!(norm.forward(&[], None, None, None, &mut []), Ok(()));
+        let saved = Saved { mean: &mut mean, rstd: &mut rstd };
+        let wrong = norm.forward(&[], Some(&[1.0]), None, Some(saved), &mut []);
+        assert_eq!(wrong, Err(Error::Length { argument: "gamma", expected: 0, found: 1 }));
+    }
+}
+
+#[test]
+fn channels_times_kernel_may_not_overflow() {
+    let norm = BatchNorm::new(layout(Shape::dense(1, 6)));
+    let (mut weight, mut bias) = (vec![1.0; 36], vec![1.0; 6]);
+    for kernel in [usize::MAX, usize::MAX / 6 + 1] {
+        for groups in [1, 3] {
+            // The sizes are checked before the slices: these have no right length.
+            let result = norm.fold_transposed(
+                groups,
+                kernel,
+                None,
+                None,
+                &[0.0; 5],
+                &[1.0; 6],
+                &mut weight,
+                &mut bias,
+            );
+            assert_eq!(result, Err(Error::TooLarge));
+        }
+    }
+    assert!(weight.iter().chain(&bias).all(|&v| v == 1.0));
+}
+
 /// An empty tensor whose other sizes are huge is refused or works, but nothing overflows.
 #[test]
 fn huge_empty_tensors_do_not_panic() {
@@ -455,7 +500,15 @@ fn huge_empty_tensors_do_not_panic() {
             for groups in [1, c] {
                 let saved = Saved { mean: &mut [], rstd: &mut [] };
                 let norm = GroupNorm::new(layout, groups);
-                let _ = norm.forward(&[], None, None, Some(saved), &mut []);
+                let result = norm.forward(&[], None, None, Some(saved), &mut []);
+                let expected = match (groups, n * groups) {
+                    (0, _) => Err(Error::Groups { channels: 0, groups: 0 }),
+                    (_, 0) => Ok(()),
+                    (_, expected) => {
+                        Err(Error::Length { argument: "saved_mean", expected, found: 0 })
+                    }
+                };
+                assert_eq!(result, expected, "{layout:?}, {groups} groups");
             }
         }
     }

@@ -220,15 +220,14 @@ impl Checker<'_> {
     }
 
     fn output(&self, y: &[f64]) {
-        // The documented bounds: 4.2, and 11.9 with one outlier.
-        let ulps = if matches!(self.case.data, Data::Outlier(_)) { 12.0 } else { 5.0 };
+        // What the crate promises: 4 ulp on ordinary data, 8 on hostile ones.
+        let ordinary = matches!(self.case.data, Data::Uniform { offset: 0.0, scale: 1.0 });
+        let ulps = if ordinary { 4.0 } else { 8.0 };
         let (gamma, beta) = self.parameters();
         self.array("y", ulps, |i| {
             let c = self.shape.channel_of(i);
             let (gamma, beta) = (gamma.map_or(1.0, |g| g[c]), beta.map_or(0.0, |b| b[c]));
-            // With given statistics (x − mean)·rstd·γ may be larger than all of these.
-            let size = gamma.abs() + beta.abs() + (y[i] - beta).abs();
-            (y[i], size)
+            (y[i], gamma.abs() + beta.abs())
         });
     }
 

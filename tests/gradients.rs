@@ -20,7 +20,7 @@ use common::limits::{Op, Row, row};
 use common::oracle::{self, Shape, ulp, widen};
 use evenkeel::{BatchNorm, Dropout, Gradients, Key, Saved, Scaling};
 
-/// Dense, planes below and above one chain, more than one block, both orders, one channel.
+/// Dense, planes that share a block and one that does not, more than one block, both orders, one channel.
 const SHAPES: [Shape; 9] = [
     Shape::dense(9, 5),
     Shape::dense(70, 17),

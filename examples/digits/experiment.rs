@@ -17,8 +17,11 @@ pub(crate) const RATES: [f32; 4] = [0.01, 0.03, 0.1, 0.3];
 /// Runs of one form, for each form in turn.
 pub(crate) type ByForm<T> = [T; Form::ALL.len()];
 
-/// Training runs of one seed: every rate of every form, and the four that count.
-pub(crate) const RUNS: u64 = ((RATES.len() + 1) * Form::ALL.len()) as u64;
+/// The first training runs of a seed: every rate of every form.
+pub(crate) const TRIALS: u64 = (RATES.len() * Form::ALL.len()) as u64;
+
+/// All training runs of a seed: the trials, and then the four that count.
+pub(crate) const RUNS: u64 = TRIALS + Form::ALL.len() as u64;
 
 /// Compares the four forms on one seed.
 ///

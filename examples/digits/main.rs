@@ -27,16 +27,17 @@ mod picture;
 mod table;
 mod training;
 
+use std::fmt;
 use std::fs;
 use std::io::{Write, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::data::Digits;
-use crate::experiment::{ByForm, RATES, RUNS, compare};
+use crate::experiment::{ByForm, RATES, RUNS, TRIALS, compare};
 use crate::options::{Command, HELP, Options, parse};
 use crate::training::Run;
 
@@ -72,25 +73,35 @@ fn run(options: &Options) -> Result<(), String> {
 
 /// Runs the comparison for every seed, under one progress bar.
 fn train_all(digits: &Digits, options: &Options) -> Result<Vec<ByForm<Run>>, String> {
-    let recipe = &options.recipe;
-    let epochs = recipe.epochs.saturating_mul(RUNS).saturating_mul(options.seeds);
-    let bar = progress_bar(epochs)?;
+    let bar = progress_bar(options)?;
     let mut seeds = Vec::new();
     for i in 0..options.seeds {
         let seed = options.seed.wrapping_add(i);
-        let runs = compare(digits, recipe, &RATES, seed, &|| bar.inc(1));
+        let runs = compare(digits, &options.recipe, &RATES, seed, &|| bar.inc(1));
         seeds.push(runs.map_err(|error| error.to_string())?);
     }
     bar.finish_and_clear();
     Ok(seeds)
 }
 
-/// A bar on stderr, hidden where stderr is not a terminal.
-fn progress_bar(epochs: u64) -> Result<ProgressBar, String> {
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} epochs, {eta} left");
+/// A bar on stderr, hidden where stderr is not a terminal. It counts the epochs of all runs and says
+/// what they are for.
+fn progress_bar(options: &Options) -> Result<ProgressBar, String> {
+    let (epochs, seeds) = (options.recipe.epochs, options.seeds);
+    let [trials, runs] = [TRIALS, RUNS].map(|count| epochs.saturating_mul(count));
+    let phase = move |state: &ProgressState, text: &mut dyn fmt::Write| {
+        let (seed, done) = (state.pos() / runs + 1, state.pos() % runs);
+        let phase = if done < trials { "finding learning rates" } else { "training" };
+        let _ = if seeds == 1 {
+            write!(text, "{phase}")
+        } else {
+            write!(text, "seed {} of {seeds}, {phase}", seed.min(seeds))
+        };
+    };
+    let style = ProgressStyle::with_template("{bar:12} {pos}/{len} epochs, {eta} left: {phase}");
+    let style = style.map_err(|error| error.to_string())?.with_key("phase", phase);
     let target = ProgressDrawTarget::stderr();
-    let bar = ProgressBar::with_draw_target(Some(epochs), target);
-    Ok(bar.with_style(style.map_err(|error| error.to_string())?))
+    Ok(ProgressBar::with_draw_target(Some(runs.saturating_mul(seeds)), target).with_style(style))
 }
 
 /// Writes to stdout; a reader that went away is an error like others, not a panic.

@@ -1,7 +1,8 @@
 //! The command line.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -27,6 +28,8 @@ Usage: cargo run --release --example digits -- [OPTIONS]
   --data FILE      the images         [default: examples/data/digits.csv]
   --help           this text
 ";
+
+const UNKNOWN: &str = "there is no such option, try --help";
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -62,18 +65,22 @@ impl Options {
         })
     }
 
-    /// Takes one option and its value.
-    fn set(&mut self, name: &str, value: OsString) -> Result<(), String> {
+    /// Takes one option. Its value is asked for only if there is such an option.
+    fn set(
+        &mut self,
+        name: &str,
+        value: impl FnOnce() -> Result<OsString, String>,
+    ) -> Result<(), String> {
         match name {
-            "seed" => self.seed = number(&value)?,
-            "seeds" => self.seeds = positive(number(&value)?)?,
-            "epochs" => self.recipe.epochs = positive(number(&value)?)?,
-            "batch-size" => self.recipe.batch_size = batch_size(number(&value)?)?,
-            "drop" => self.recipe.dropout = Dropout::new(number(&value)?).map_err(text)?,
-            "backend" => self.recipe.backend = backend(&value.to_string_lossy())?,
-            "out" => self.out = value.into(),
-            "data" => self.data = value.into(),
-            _ => return Err(String::from("there is no such option, try --help")),
+            "seed" => self.seed = whole(&value()?, 0..=u64::MAX)?,
+            "seeds" => self.seeds = whole(&value()?, 1..=u64::MAX)?,
+            "epochs" => self.recipe.epochs = whole(&value()?, 1..=u64::MAX)?,
+            "batch-size" => self.recipe.batch_size = whole(&value()?, 1..=TRAIN)?,
+            "drop" => self.recipe.dropout = dropout(&value()?)?,
+            "backend" => self.recipe.backend = backend(&value()?)?,
+            "out" => self.out = value()?.into(),
+            "data" => self.data = value()?.into(),
+            _ => return Err(String::from(UNKNOWN)),
         }
         Ok(())
     }
@@ -87,31 +94,52 @@ pub(crate) fn parse(
     let mut parser = Parser::from_args(arguments.into_iter().map(Into::into));
     while let Some(argument) = parser.next().map_err(text)? {
         let name = match argument {
-            Arg::Long("help") | Arg::Short('h') => return Ok(Command::Help),
+            Arg::Long("help") | Arg::Short('h') => {
+                return match parser.optional_value() {
+                    None => Ok(Command::Help),
+                    Some(_) => Err(String::from("--help: takes no value")),
+                };
+            }
             Arg::Long(name) => String::from(name),
-            other => return Err(text(other.unexpected())),
+            Arg::Short(letter) => {
+                return Err(format!("-{}: {UNKNOWN}", letter.escape_debug()));
+            }
+            Arg::Value(_) => return Err(text(argument.unexpected())),
         };
-        let value = parser.value().map_err(text)?;
-        options.set(&name, value).map_err(|why| format!("--{name}: {why}"))?;
+        let value = || value_of_option(&mut parser);
+        options.set(&name, value).map_err(|why| format!("--{}: {why}", name.escape_debug()))?;
     }
     Ok(Command::Run(options))
 }
 
-fn number<T: FromStr<Err: Display>>(value: &OsString) -> Result<T, String> {
-    let value = value.to_string_lossy();
-    value.parse().map_err(|error| format!("{value:?}: {error}"))
+/// What follows an option: `--name=value` or `--name value`. What looks like the next option is not
+/// a value, unless it stands behind `=`.
+fn value_of_option(parser: &mut Parser) -> Result<OsString, String> {
+    let attached = parser.optional_value();
+    let value = attached
+        .or_else(|| parser.value().ok().filter(|next| !next.as_encoded_bytes().starts_with(b"--")));
+    value.ok_or_else(|| String::from("a value must follow"))
 }
 
-fn positive(number: u64) -> Result<u64, String> {
-    if number == 0 { Err(String::from("must be 1 or more")) } else { Ok(number) }
+fn whole<T: FromStr + PartialOrd + Display>(
+    value: &OsStr,
+    range: RangeInclusive<T>,
+) -> Result<T, String> {
+    let number = value.to_str().and_then(|digits| digits.parse().ok());
+    number.filter(|number| range.contains(number)).ok_or_else(|| {
+        format!("{value:?} is not a whole number from {} to {}", range.start(), range.end())
+    })
 }
 
-fn batch_size(size: usize) -> Result<usize, String> {
-    if (1..=TRAIN).contains(&size) { Ok(size) } else { Err(format!("must be 1 to {TRAIN}")) }
+fn dropout(value: &OsStr) -> Result<Dropout, String> {
+    let number = value.to_str().and_then(|digits| digits.parse().ok());
+    number
+        .and_then(|p| Dropout::new(p).ok())
+        .ok_or_else(|| format!("{value:?} is not a number from 0 to 1"))
 }
 
-fn backend(name: &str) -> Result<Backend, String> {
-    Backend::available().find(|backend| backend.name() == name).ok_or_else(|| {
+fn backend(name: &OsStr) -> Result<Backend, String> {
+    Backend::available().find(|backend| name == backend.name()).ok_or_else(|| {
         let names: Vec<&str> = Backend::available().map(Backend::name).collect();
         format!("{name:?} is not available here, only {}", names.join(", "))
     })

@@ -1,8 +1,8 @@
-//! The centred apply: y = (((x − mean_hi) − mean_lo)·a)·b + β, element by element, with a·b = γ·rstd.
+//! The centred apply: y = ((x − mean_hi) − mean_lo)·g + β, element by element, with g = γ·rstd.
 
-use super::columns::{Strip, load_lanes};
-use super::finish::{Constants, StripConstants};
-use super::lanes::{LANES, Lanes, Wide, first_lanes, padded, widened};
+use super::columns::{Band, STRIPS, Strip, load_lanes};
+use super::finish::{Centred, CentredStrip, Constants};
+use super::lanes::{LANES, Lanes, Wide, padded, widened};
 use super::rows::Segments;
 use fearless_simd::{Select as _, Simd, SimdBase as _, f32x16};
 
@@ -43,32 +43,51 @@ impl Tensor<'_> {
     }
 
     /// Writes f(i, x) for every element, sixteen at a time; i is the position of the first of them.
+    ///
+    /// Where elements are left over, the last sixteen are one more step, which overlaps the one before
+    /// and writes some elements twice; they are read before anything is written.
     #[inline(always)]
     pub(crate) fn map<S: Simd>(self, simd: S, f: impl Fn(usize, f32x16<S>) -> f32x16<S>) {
-        match self {
+        let (last, len) = (last_lanes(simd, self.input()), self.input().len());
+        let y = match self {
             Self::Apart(x, y) => {
-                let (xs, x_rest) = x.as_chunks::<LANES>();
-                let (ys, y_rest) = y.as_chunks_mut::<LANES>();
-                let end = xs.len() * LANES;
-                for (i, (x, y)) in xs.iter().zip(ys).enumerate() {
+                let ys = y.as_chunks_mut::<LANES>().0;
+                for (i, (x, y)) in x.as_chunks::<LANES>().0.iter().zip(ys).enumerate() {
                     f(i * LANES, Lanes::load(simd, x)).store_array(y);
                 }
-                if !x_rest.is_empty() {
-                    store_first(y_rest, f(end, Lanes::load(simd, &padded(x_rest))));
-                }
+                y
             }
             Self::InPlace(x) => {
-                let (xs, rest) = x.as_chunks_mut::<LANES>();
-                let end = xs.len() * LANES;
-                for (i, x) in xs.iter_mut().enumerate() {
+                for (i, x) in x.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
                     f(i * LANES, Lanes::load(simd, x)).store_array(x);
                 }
-                if !rest.is_empty() {
-                    let last = padded(rest);
-                    store_first(rest, f(end, Lanes::load(simd, &last)));
-                }
+                x
             }
+        };
+        if let Some(last) = last {
+            store_last(y, f(len.saturating_sub(LANES), last));
         }
+    }
+}
+
+/// The last sixteen elements, or all if there are fewer, where they are not taken by whole vectors.
+#[inline(always)]
+pub(crate) fn last_lanes<S: Simd, V: Lanes<S>>(simd: S, x: &[f32]) -> Option<V> {
+    if x.len().is_multiple_of(LANES) {
+        return None;
+    }
+    Some(match x.last_chunk::<LANES>() {
+        Some(last) => V::load(simd, last),
+        None => V::load(simd, &padded(x)),
+    })
+}
+
+/// Writes the last sixteen elements, or all if there are fewer.
+#[inline(always)]
+pub(crate) fn store_last<S: Simd>(y: &mut [f32], value: f32x16<S>) {
+    match y.last_chunk_mut::<LANES>() {
+        Some(y) => value.store_array(y),
+        None => store_first(y, value),
     }
 }
 
@@ -97,7 +116,14 @@ pub(crate) struct Affine<'a> {
     pub(crate) beta: Option<&'a [f32]>,
 }
 
-impl Affine<'_> {
+impl<'a> Affine<'a> {
+    /// The same from a channel on.
+    #[inline(always)]
+    pub(crate) fn from(self, channel: usize) -> Self {
+        let rest = |values: &'a [f32]| values.get(channel..).unwrap_or(&[]);
+        Self { gamma: self.gamma.map(rest), beta: self.beta.map(rest) }
+    }
+
     /// γ and β of one channel.
     #[inline(always)]
     pub(crate) fn of(&self, channel: usize) -> (f32, f32) {
@@ -130,19 +156,31 @@ pub(crate) fn apply_planes<S: Simd>(
 ) {
     simd.vectorize(
         #[inline(always)]
-        || {
-            let (factor, gamma) = constants.factors(gamma);
-            let affine = (<f32x16<S>>::filled(simd, gamma), <f32x16<S>>::filled(simd, beta));
-            let pieces = segments.starts().map(|start| (start, segments.len));
-            apply(
-                simd,
-                tensor,
-                pieces,
-                constants,
-                factor,
-                #[inline(always)]
-                |_| affine,
-            );
+        || match constants.with_gamma(gamma) {
+            Centred::Narrow { hi, lo, factor } => {
+                let filled = |value| <f32x16<S>>::filled(simd, value);
+                let (hi, lo, factor, beta) = (filled(hi), filled(lo), filled(factor), filled(beta));
+                for start in segments.starts() {
+                    tensor.piece(start, segments.len).map(
+                        simd,
+                        #[inline(always)]
+                        |_, x| ((x - hi) - lo) * factor + beta,
+                    );
+                }
+            }
+            Centred::Wide { mean, rstd } => {
+                let filled = |value| <f32x16<S>>::filled(simd, value);
+                let affine = (filled(gamma), filled(beta));
+                for start in segments.starts() {
+                    apply_wide(
+                        simd,
+                        tensor.piece(start, segments.len),
+                        (mean, rstd),
+                        #[inline(always)]
+                        |_| affine,
+                    );
+                }
+            }
         },
     );
 }
@@ -160,83 +198,105 @@ pub(crate) fn apply_elements<S: Simd>(
 ) {
     simd.vectorize(
         #[inline(always)]
-        || {
-            let piece = core::iter::once((start, len));
-            apply(
-                simd,
-                tensor,
-                piece,
-                constants,
-                constants.rstd(),
-                #[inline(always)]
-                |i| affine.lanes(simd, channel + i),
-            );
-        },
-    );
-}
-
-#[inline(always)]
-fn apply<S: Simd>(
-    simd: S,
-    tensor: &mut Tensor<'_>,
-    pieces: impl Iterator<Item = (usize, usize)>,
-    constants: Constants,
-    factor: f32,
-    affine: impl Fn(usize) -> (f32x16<S>, f32x16<S>),
-) {
-    match constants {
-        Constants::Narrow { hi, lo, .. } => {
-            let filled = |value| <f32x16<S>>::filled(simd, value);
-            let (hi, lo, factor) = (filled(hi), filled(lo), filled(factor));
-            for (start, len) in pieces {
+        || match constants.without_gamma() {
+            Centred::Narrow { hi, lo, factor } => {
+                let filled = |value| <f32x16<S>>::filled(simd, value);
+                let (hi, lo, factor) = (filled(hi), filled(lo), filled(factor));
                 tensor.piece(start, len).map(
                     simd,
                     #[inline(always)]
                     |i, x| {
-                        let (gamma, beta) = affine(i);
+                        let (gamma, beta) = affine.lanes(simd, channel + i);
                         (((x - hi) - lo) * factor) * gamma + beta
                     },
                 );
             }
-        }
-        Constants::Wide { mean, rstd } => {
-            let (mean, rstd) = (Wide::filled(simd, mean), Wide::filled(simd, rstd));
-            for (start, len) in pieces {
-                tensor.piece(start, len).map(
-                    simd,
-                    #[inline(always)]
-                    |i, x| {
-                        let (gamma, beta) = affine(i);
-                        let y = ((widened(simd, x) - mean) * rstd) * widened(simd, gamma);
-                        (y + widened(simd, beta)).narrow()
-                    },
-                );
-            }
+            Centred::Wide { mean, rstd } => apply_wide(
+                simd,
+                tensor.piece(start, len),
+                (mean, rstd),
+                #[inline(always)]
+                |i| affine.lanes(simd, channel + i),
+            ),
+        },
+    );
+}
+
+/// The apply in f64.
+#[inline(always)]
+fn apply_wide<S: Simd>(
+    simd: S,
+    tensor: Tensor<'_>,
+    (mean, rstd): (f64, f64),
+    affine: impl Fn(usize) -> (f32x16<S>, f32x16<S>),
+) {
+    let (mean, rstd) = (Wide::filled(simd, mean), Wide::filled(simd, rstd));
+    tensor.map(
+        simd,
+        #[inline(always)]
+        |i, x| {
+            let (gamma, beta) = affine(i);
+            let y = ((widened(simd, x) - mean) * rstd) * widened(simd, gamma);
+            (y + widened(simd, beta)).narrow()
+        },
+    );
+}
+
+/// Constants, γ and β of sixteen channels.
+#[derive(Clone, Copy)]
+pub(crate) struct StripApply<S: Simd> {
+    centred: CentredStrip<S>,
+    gamma: f32x16<S>,
+    beta: f32x16<S>,
+}
+
+impl<S: Simd> StripApply<S> {
+    #[inline(always)]
+    pub(crate) const fn new(
+        centred: CentredStrip<S>,
+        (gamma, beta): (f32x16<S>, f32x16<S>),
+    ) -> Self {
+        Self { centred, gamma, beta }
+    }
+
+    /// Room for the strips of a band.
+    #[inline(always)]
+    pub(crate) fn nothing(simd: S) -> [Self; STRIPS] {
+        let zero = <f32x16<S>>::filled(simd, 0.0);
+        let centred = CentredStrip { hi: zero, lo: zero, factor: zero, wide: None };
+        [Self { centred, gamma: zero, beta: zero }; STRIPS]
+    }
+}
+
+/// Applies the constants of every strip of a band to all its rows.
+#[inline(always)]
+pub(crate) fn apply_band<S: Simd>(
+    simd: S,
+    tensor: &mut Tensor<'_>,
+    band: Band,
+    strips: &[StripApply<S>; STRIPS],
+) {
+    for tile in band.tiles() {
+        for (apply, (_, strip)) in strips.iter().zip(tile.strips()) {
+            apply_strip(simd, tensor, strip, apply);
         }
     }
 }
 
 /// Applies the constants of up to sixteen channels to all rows of a strip.
 #[inline(never)]
-pub(crate) fn apply_strip<S: Simd>(
-    simd: S,
-    tensor: &mut Tensor<'_>,
-    strip: Strip,
-    constants: &StripConstants<S>,
-    (gamma, beta): (f32x16<S>, f32x16<S>),
-) {
+fn apply_strip<S: Simd>(simd: S, tensor: &mut Tensor<'_>, strip: Strip, apply: &StripApply<S>) {
     simd.vectorize(
         #[inline(always)]
         || {
-            let StripConstants { hi, lo, wide, .. } = *constants;
-            let (a, b) = constants.factors(simd, gamma);
+            let StripApply { centred: CentredStrip { hi, lo, factor, wide }, gamma, beta } = *apply;
             let Some(wide) = wide else {
                 return map_strip(
                     simd,
                     tensor,
                     strip,
                     #[inline(always)]
-                    |x| (((x - hi) - lo) * a) * b + beta,
+                    |x| ((x - hi) - lo) * factor + beta,
                 );
             };
             let (wide_gamma, wide_beta) = (widened(simd, gamma), widened(simd, beta));
@@ -246,7 +306,7 @@ pub(crate) fn apply_strip<S: Simd>(
                 strip,
                 #[inline(always)]
                 |x| {
-                    let narrow = (((x - hi) - lo) * a) * b + beta;
+                    let narrow = ((x - hi) - lo) * factor + beta;
                     let y = ((widened(simd, x) - wide.mean) * wide.rstd) * wide_gamma + wide_beta;
                     wide.lanes.select(y.narrow(), narrow)
                 },
@@ -263,7 +323,7 @@ fn map_strip<S: Simd>(
     strip: Strip,
     f: impl Fn(f32x16<S>) -> f32x16<S>,
 ) {
-    let mask = (strip.lanes < LANES).then(|| first_lanes(simd, strip.lanes));
+    let mask = strip.mask(simd);
     for row in 0..strip.rows {
         let offset = strip.start + row * strip.stride;
         let value = f(load_lanes(simd, tensor.input(), offset, mask));

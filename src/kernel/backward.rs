@@ -8,13 +8,15 @@ mod planes;
 mod strips;
 
 use super::block::Block;
-use super::columns::Strip;
+use super::columns::{Band, STRIPS};
+use super::finish::{Decisions, is_between, is_normal};
 use super::lanes::{Lanes, Real as _, Value, Wide, widened};
 use super::per_channel;
+use super::rows::BLOCK;
 use crate::layout::PerChannel;
 use fearless_simd::{Simd, f32x16};
 use planes::{PlaneGradient, sum_rows, write_planes};
-use strips::{StripGradient, strip_channel, sum_strip, write_strip};
+use strips::{StripGradient, strip_channel, sum_band, write_band};
 
 /// Whether the statistics came from the data (and so have gradients of their own) or were given.
 #[derive(Clone, Copy, PartialEq)]
@@ -68,6 +70,23 @@ struct Gradient<V> {
     dbeta: V,
 }
 
+impl<V: Value<Scalar = f32, Mask: Decisions>> Gradient<V> {
+    /// Whether nothing is lost or overflows if dx is computed in f32.
+    #[inline(always)]
+    fn fits(&self, mode: Mode, channel: Channel<V>) -> V::Mask {
+        /// 2^64: no gradient plus two numbers below this overflows that did not before.
+        const LIMIT: f32 = f32::from_bits((127 + 64) << 23);
+        let zero = self.scale.all(0.0);
+        let no_scale = channel.gamma.equal(zero) | channel.rstd.equal(zero);
+        let fits = no_scale | is_normal(self.scale);
+        if mode == Mode::Inference {
+            return fits;
+        }
+        let moderate = |v: V| v.equal(zero) | (is_normal(v) & is_between(v, 0.0, LIMIT));
+        fits & moderate(self.offset) & moderate(self.slope)
+    }
+}
+
 impl<V: Value> Gradient<V> {
     /// From Σdy, Σdy·x̃ and Σx̃ over n elements.
     #[inline(always)]
@@ -81,6 +100,19 @@ impl<V: Value> Gradient<V> {
         let k = x / n;
         let dgamma = dy_x - dy * k;
         Self { k, offset: dy / n, slope: dgamma / n, scale, dgamma, dbeta: dy }
+    }
+
+    /// This one where the mask is true, another one elsewhere.
+    #[inline(always)]
+    fn select(self, mask: V::Mask, other: Self) -> Self {
+        Self {
+            k: V::select(mask, self.k, other.k),
+            offset: V::select(mask, self.offset, other.offset),
+            slope: V::select(mask, self.slope, other.slope),
+            scale: V::select(mask, self.scale, other.scale),
+            dgamma: V::select(mask, self.dgamma, other.dgamma),
+            dbeta: V::select(mask, self.dbeta, other.dbeta),
+        }
     }
 
     /// The same with every number put through f.
@@ -114,35 +146,77 @@ pub(crate) fn backward<S: Simd>(
     shape: PerChannel,
     mut pass: Pass<'_>,
     channel_of: impl Fn(usize) -> Channel<f32>,
-    mut record: impl FnMut(usize, &[f32], &[f32]),
+    record: impl FnMut(usize, &[f32], &[f32]),
 ) {
     match shape {
         PerChannel::Planes { batch, channels, len } => {
-            for index in 0..channels {
-                let segments = per_channel::planes(index, batch, channels, len);
-                let channel = channel_of(index);
-                let sums = sum_rows(simd, &pass, segments, channel);
-                let gradient = PlaneGradient::new(pass.mode, batch * len, sums, channel);
-                let (dgamma, dbeta) = gradient.affine();
-                record(index, &[dgamma], &[dbeta]);
-                write_planes(simd, &mut pass, segments, channel, gradient);
-            }
+            let shape = (batch, channels, len);
+            backward_planes(simd, shape, &mut pass, channel_of, record);
         }
         PerChannel::Columns { rows, channels } => {
-            for (first_channel, strip) in Strip::all(0, rows, channels, channels) {
-                let channel = strip_channel(simd, first_channel, strip.lanes, &channel_of);
-                let sums = sum_strip(simd, &pass, strip, channel);
-                let gradient = StripGradient::new(simd, pass.mode, rows, sums, channel);
-                let (dgamma, dbeta) = gradient.affine();
-                let (dgamma, dbeta) = (dgamma.values(), dbeta.values());
-                record(
-                    first_channel,
-                    per_channel::first(&dgamma, strip),
-                    per_channel::first(&dbeta, strip),
-                );
-                write_strip(simd, &mut pass, strip, channel, &gradient);
-            }
+            let matrix = per_channel::matrix(rows, channels);
+            backward_columns(simd, matrix, &mut pass, channel_of, record);
         }
+    }
+}
+
+/// [`backward`] for channels that are interleaved. Out of line, so that planes do not take its stack.
+#[inline(never)]
+fn backward_columns<S: Simd>(
+    simd: S,
+    matrix: Band,
+    pass: &mut Pass<'_>,
+    channel_of: impl Fn(usize) -> Channel<f32>,
+    mut record: impl FnMut(usize, &[f32], &[f32]),
+) {
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            for (first, band) in matrix.bands() {
+                let mut strips = [strip_channel(simd, 0, 0, &channel_of); STRIPS];
+                for (strip_channels, (channel, strip)) in strips.iter_mut().zip(band.strips()) {
+                    *strip_channels =
+                        strip_channel(simd, first + channel, strip.lanes, &channel_of);
+                }
+                let sums = sum_band(simd, pass, band, &strips);
+                let mut gradients = [StripGradient::nothing(simd); STRIPS];
+                let slots = gradients.iter_mut().zip(&sums).zip(&strips);
+                for (((gradient, sums), strip_channels), (channel, strip)) in
+                    slots.zip(band.strips())
+                {
+                    *gradient =
+                        StripGradient::new(simd, pass.mode, matrix.rows, *sums, *strip_channels);
+                    let (dgamma, dbeta) = gradient.affine();
+                    let (dgamma, dbeta) = (dgamma.values(), dbeta.values());
+                    let dgamma = per_channel::channels_of(&dgamma, strip);
+                    let dbeta = per_channel::channels_of(&dbeta, strip);
+                    record(first + channel, dgamma, dbeta);
+                }
+                write_band(simd, pass, band, &strips, &gradients);
+            }
+        },
+    );
+}
+
+/// [`backward`] for channels whose values lie in planes. Out of line, so that only it takes stack for
+/// two blocks.
+#[inline(never)]
+fn backward_planes<S: Simd>(
+    simd: S,
+    (batch, channels, len): (usize, usize, usize),
+    pass: &mut Pass<'_>,
+    channel_of: impl Fn(usize) -> Channel<f32>,
+    mut record: impl FnMut(usize, &[f32], &[f32]),
+) {
+    let mut copies = [[0.0; BLOCK]; 2];
+    for index in 0..channels {
+        let segments = per_channel::planes(index, batch, channels, len);
+        let channel = channel_of(index);
+        let sums = sum_rows(simd, pass, segments, channel, &mut copies);
+        let gradient = PlaneGradient::new(pass.mode, batch * len, sums, channel);
+        let (dgamma, dbeta) = gradient.affine();
+        record(index, &[dgamma], &[dbeta]);
+        write_planes(simd, pass, segments, channel, gradient);
     }
 }
 

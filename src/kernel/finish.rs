@@ -1,35 +1,59 @@
 //! From moments to the constants of the apply and to the statistics that callers keep.
+//!
+//! Everything stays in f32 where that is safe. What is not safe becomes *wide*: the reduction, or one
+//! channel of it, is applied in f64 (docs/NUMERICS.md, sections 6 and 7). [`strip`] has the same for
+//! sixteen channels side by side.
 
-use super::lanes::{Lanes, Real, Value, Wide, widened};
-use super::moments::{Stats, TWO_TO_128, TwoPass};
-use super::strip::{StripMoments, StripStats};
+mod strip;
+
+use super::lanes::{Real, Value};
+use super::moments::Stats;
 use crate::Moments;
-use fearless_simd::{Select as _, Simd, SimdMask as _, f32x16, mask32x16};
+use core::ops::{BitAnd, BitOr, Not};
 
-/// What the centred apply needs of one reduction.
+pub(crate) use strip::{CentredStrip, StripConstants};
+
+/// What is known of one reduction before γ and β come in.
 #[derive(Clone, Copy)]
 pub(crate) enum Constants {
-    /// (((x − hi) − lo)·a)·b + β in f32, with a and b from [`Constants::factors`].
-    Narrow { hi: f32, lo: f32, rstd: f32, deviation: Deviation },
-    /// ((x − mean)·rstd)·γ + β in f64, rounded once.
+    Narrow { hi: f32, lo: f32, deviation: Deviation<f32, f64> },
     Wide { mean: f64, rstd: f64 },
 }
 
-/// The most accurate form in which a standard deviation is known.
+/// The most accurate form in which a standard deviation is known: one number or sixteen.
 #[derive(Clone, Copy)]
-pub(crate) enum Deviation {
-    /// sqrt(var + eps) in f32.
-    Root(f32),
-    /// 1 / sqrt(var + eps) in f64.
-    Reciprocal(f64),
+pub(crate) enum Deviation<N, W> {
+    /// sqrt(var + eps) in f32; 0 for a deviation of exactly zero, otherwise normal.
+    Root(N),
+    /// 1 / sqrt(var + eps) in f64; 0 for a deviation of exactly zero.
+    Reciprocal(W),
+}
+
+/// What the centred apply needs.
+#[derive(Clone, Copy)]
+pub(crate) enum Centred {
+    /// ((x − hi) − lo)·factor in f32.
+    Narrow { hi: f32, lo: f32, factor: f32 },
+    /// (x − mean)·rstd, then γ and β, in f64, rounded once.
+    Wide { mean: f64, rstd: f64 },
 }
 
 impl Constants {
+    /// To fill memory with.
+    pub(crate) const NOTHING: Self =
+        Self::Narrow { hi: 0.0, lo: 0.0, deviation: Deviation::Root(0.0) };
+
     /// For a mean in two parts and a variance in f32.
     #[inline(always)]
     pub(crate) fn narrow(hi: f32, lo: f32, var: f32, eps: f64) -> Self {
-        let root = (var + narrow(eps)).root();
-        Self::Narrow { hi, lo, rstd: quotient(1.0, root), deviation: Deviation::Root(root) }
+        let narrow_sum = var + narrow(eps);
+        let root = narrow_sum.root();
+        let sum = f64::from(var) + eps;
+        let fits = sum == 0.0 || (is_normal(narrow_sum) & is_normal(root));
+        if fits && mean_fits(hi) {
+            return Self::Narrow { hi, lo, deviation: Deviation::Root(root) };
+        }
+        Self::Wide { mean: f64::from(hi) + f64::from(lo), rstd: quotient(1.0, sum.root()) }
     }
 
     /// For moments that were gathered before.
@@ -40,40 +64,51 @@ impl Constants {
 
     /// The reciprocal standard deviation that is saved for backward.
     #[inline(always)]
-    pub(crate) fn rstd(&self) -> f32 {
+    pub(crate) fn saved_rstd(&self) -> f32 {
         match *self {
-            Self::Narrow { rstd, .. } => rstd,
-            Self::Wide { rstd, .. } => at_most_max(narrow(rstd)),
+            Self::Narrow { deviation: Deviation::Root(root), .. } => quotient(1.0, root),
+            Self::Narrow { deviation: Deviation::Reciprocal(rstd), .. }
+            | Self::Wide { rstd, .. } => at_most_max(narrow(rstd)),
         }
     }
 
-    /// What the apply multiplies by in f32, for a γ: γ·rstd and 1, so that one rounding is saved, or
-    /// rstd and γ where their product does not fit. The second is γ for wide constants, too.
+    /// For one γ: it and the deviation become one factor, so that a rounding is saved.
     #[inline(always)]
-    pub(crate) fn factors(&self, gamma: f32) -> (f32, f32) {
+    pub(crate) fn with_gamma(&self, gamma: f32) -> Centred {
+        let Self::Narrow { hi, lo, deviation } = *self else { return self.wide() };
+        let (product, is_zero) = match deviation {
+            Deviation::Root(root) => (gamma / root, root == 0.0),
+            Deviation::Reciprocal(rstd) => (narrow(f64::from(gamma) * rstd), rstd == 0.0),
+        };
+        if gamma == 0.0 || is_zero {
+            Centred::Narrow { hi, lo, factor: 0.0 }
+        } else if is_normal(product) {
+            Centred::Narrow { hi, lo, factor: product }
+        } else {
+            self.wide()
+        }
+    }
+
+    /// For a γ that differs from element to element.
+    #[inline(always)]
+    pub(crate) fn without_gamma(&self) -> Centred {
+        self.with_gamma(1.0)
+    }
+
+    /// The same in f64.
+    #[inline(always)]
+    fn wide(&self) -> Centred {
         match *self {
-            Self::Wide { .. } => (0.0, gamma),
-            Self::Narrow { rstd, deviation, .. } => {
-                let product = match deviation {
-                    Deviation::Root(root) => quotient(gamma, root),
-                    Deviation::Reciprocal(rstd) => narrow(f64::from(gamma) * rstd),
+            Self::Wide { mean, rstd } => Centred::Wide { mean, rstd },
+            Self::Narrow { hi, lo, deviation } => {
+                let rstd = match deviation {
+                    Deviation::Root(root) => quotient(1.0, f64::from(root)),
+                    Deviation::Reciprocal(rstd) => rstd,
                 };
-                choose_factors(product, rstd, gamma)
+                Centred::Wide { mean: f64::from(hi) + f64::from(lo), rstd }
             }
         }
     }
-}
-
-/// (product, 1) where the product is a normal number, otherwise (rstd, γ).
-#[inline(always)]
-fn choose_factors<V: Value<Scalar = f32>>(product: V, rstd: V, gamma: V) -> (V, V) {
-    const LARGEST_SUBNORMAL: f32 = f32::from_bits(0x007F_FFFF);
-    let magnitude =
-        V::select(product.greater(product.all(0.0)), product, product.all(0.0) - product);
-    let large = magnitude.greater(product.all(LARGEST_SUBNORMAL));
-    let finite = product.all(f32::INFINITY).greater(magnitude);
-    let pick = |product, other| V::select(large, V::select(finite, product, other), other);
-    (pick(product, rstd), pick(product.all(1.0), gamma))
 }
 
 impl Stats {
@@ -82,15 +117,14 @@ impl Stats {
         match *self {
             Self::Narrow { n, m, c, m2 } => Constants::narrow(m, c, m2 / f32::count(n), eps),
             Self::Merged { moments, wide } => {
-                let rstd = quotient(1.0, (moments.variance() + eps).root());
-                // A reciprocal that f32 cannot hold: a constant input and a tiny eps.
-                if wide || rstd > f64::from(f32::MAX) {
-                    return Constants::Wide { mean: moments.mean(), rstd };
+                let (mean, rstd) =
+                    (moments.mean(), quotient(1.0, (moments.variance() + eps).root()));
+                let hi = narrow(mean);
+                if wide || !mean_fits(hi) {
+                    return Constants::Wide { mean, rstd };
                 }
-                let hi = narrow(moments.mean());
-                let lo = narrow(moments.mean() - f64::from(hi));
-                let deviation = Deviation::Reciprocal(rstd);
-                Constants::Narrow { hi, lo, rstd: narrow(rstd), deviation }
+                let lo = narrow(mean - f64::from(hi));
+                Constants::Narrow { hi, lo, deviation: Deviation::Reciprocal(rstd) }
             }
         }
     }
@@ -104,16 +138,16 @@ impl Stats {
         }
     }
 
-    /// M2 / (n − `less`), not above the largest finite number.
+    /// M2 / (n − `ddof`), not above the largest finite number.
     #[inline(always)]
     #[expect(clippy::cast_precision_loss, reason = "rounding beyond 2^53 does not matter")]
-    pub(crate) fn variance(&self, less: u8) -> f32 {
+    pub(crate) fn variance(&self, ddof: u8) -> f32 {
         match *self {
             Self::Narrow { n, m2, .. } => {
-                at_most_max(m2 / f32::count(n.saturating_sub(usize::from(less))))
+                at_most_max(m2 / f32::count(n.saturating_sub(usize::from(ddof))))
             }
             Self::Merged { moments, .. } => {
-                let divisor = moments.count().saturating_sub(u64::from(less));
+                let divisor = moments.count().saturating_sub(u64::from(ddof));
                 at_most_max(narrow(moments.m2() / divisor as f64))
             }
         }
@@ -141,169 +175,36 @@ pub(crate) fn at_most_max<T: Value<Scalar = f32>>(value: T) -> T {
     T::select(value.greater(max), max, value)
 }
 
-/// What the centred apply needs of up to sixteen channels: [`Constants`] side by side.
-#[derive(Clone, Copy)]
-pub(crate) struct StripConstants<S: Simd> {
-    pub(crate) hi: f32x16<S>,
-    pub(crate) lo: f32x16<S>,
-    rstd: f32x16<S>,
-    deviation: StripDeviation<S>,
-    pub(crate) wide: Option<WideLanes<S>>,
+/// Decisions of numbers, one or sixteen.
+pub(crate) trait Decisions:
+    Copy + BitAnd<Output = Self> + BitOr<Output = Self> + Not<Output = Self>
+{
 }
 
-/// [`Deviation`] of sixteen channels.
-#[derive(Clone, Copy)]
-enum StripDeviation<S: Simd> {
-    Root(f32x16<S>),
-    Reciprocal(Wide<S>),
-}
+impl<T: Copy + BitAnd<Output = T> + BitOr<Output = T> + Not<Output = T>> Decisions for T {}
 
-/// The channels of a strip that are applied in f64.
-#[derive(Clone, Copy)]
-pub(crate) struct WideLanes<S: Simd> {
-    pub(crate) lanes: mask32x16<S>,
-    pub(crate) mean: Wide<S>,
-    pub(crate) rstd: Wide<S>,
-}
-
-impl<S: Simd> StripConstants<S> {
-    /// The same constants in every lane.
-    #[inline(always)]
-    pub(crate) fn filled(simd: S, constants: Constants) -> Self {
-        let zero = <f32x16<S>>::filled(simd, 0.0);
-        match constants {
-            Constants::Narrow { hi, lo, rstd, deviation } => Self {
-                hi: zero.all(hi),
-                lo: zero.all(lo),
-                rstd: zero.all(rstd),
-                deviation: match deviation {
-                    Deviation::Root(root) => StripDeviation::Root(zero.all(root)),
-                    Deviation::Reciprocal(rstd) => {
-                        StripDeviation::Reciprocal(Wide::filled(simd, rstd))
-                    }
-                },
-                wide: None,
-            },
-            Constants::Wide { mean, rstd } => Self {
-                hi: zero,
-                lo: zero,
-                rstd: zero,
-                deviation: StripDeviation::Root(zero),
-                wide: Some(WideLanes {
-                    lanes: mask32x16::splat(simd, true),
-                    mean: Wide::filled(simd, mean),
-                    rstd: Wide::filled(simd, rstd),
-                }),
-            },
-        }
-    }
-
-    /// From statistics in f32.
-    #[inline(always)]
-    pub(crate) fn narrow(hi: f32x16<S>, lo: f32x16<S>, var: f32x16<S>, eps: f64) -> Self {
-        let root = (var + var.all(narrow(eps))).root();
-        let rstd = quotient(root.all(1.0), root);
-        Self { hi, lo, rstd, deviation: StripDeviation::Root(root), wide: None }
-    }
-
-    /// From statistics in f64; channels are wide as [`Stats::merged`] says.
-    #[inline(always)]
-    pub(crate) fn wide(
-        simd: S,
-        mean: Wide<S>,
-        var: Wide<S>,
-        rescued: mask32x16<S>,
-        eps: f64,
-    ) -> Self {
-        let root = (var + var.all(eps)).root();
-        let rstd = quotient(root.all(1.0), root);
-        let hi = mean.narrow();
-        let lo = (mean - widened(simd, hi)).narrow();
-        let zero = Wide::lane_mask(var.equal(var.all(0.0)));
-        let smallest = f64::from(f32::MIN_POSITIVE);
-        let small = Wide::lane_mask(var.all(smallest).greater(var));
-        let below = Wide::lane_mask(var.all(TWO_TO_128).greater(var));
-        let fits = zero | (below & !small);
-        let steep = Wide::lane_mask(rstd.greater(rstd.all(f64::from(f32::MAX))));
-        let lanes = rescued | !fits | steep;
-        let wide = lanes.any_true().then_some(WideLanes { lanes, mean, rstd });
-        let deviation = StripDeviation::Reciprocal(rstd);
-        Self { hi, lo, rstd: rstd.narrow(), deviation, wide }
-    }
-
-    /// [`Constants::factors`], a channel a lane.
-    #[inline(always)]
-    pub(crate) fn factors(&self, simd: S, gamma: f32x16<S>) -> (f32x16<S>, f32x16<S>) {
-        let product = match self.deviation {
-            StripDeviation::Root(root) => quotient(gamma, root),
-            StripDeviation::Reciprocal(rstd) => (widened(simd, gamma) * rstd).narrow(),
-        };
-        choose_factors(product, self.rstd, gamma)
-    }
-
-    /// The reciprocal standard deviations that are saved for backward.
-    #[inline(always)]
-    pub(crate) fn saved_rstd(&self) -> f32x16<S> {
-        match self.wide {
-            None => self.rstd,
-            Some(wide) => wide.lanes.select(at_most_max(wide.rstd.narrow()), self.rstd),
-        }
-    }
-}
-
-impl<S: Simd> StripStats<S> {
-    #[inline(always)]
-    pub(crate) fn constants(&self, simd: S, eps: f64) -> StripConstants<S> {
-        match *self {
-            Self::One { n, narrow: TwoPass { m, c, m2, .. }, rescued } => {
-                let constants = StripConstants::narrow(m, c, m2 / m2.all(f32::count(n)), eps);
-                let wide = rescued.map(|(lanes, TwoPass { m, c, m2, .. })| {
-                    let var = m2 / m2.all(f64::count(n));
-                    let root = (var + var.all(eps)).root();
-                    WideLanes { lanes, mean: m + c, rstd: quotient(root.all(1.0), root) }
-                });
-                StripConstants { wide, ..constants }
-            }
-            Self::Merged { moments: StripMoments { count, mean, m2 }, rescued } => {
-                let var = m2 / m2.all(rows(count));
-                StripConstants::wide(simd, mean, var, rescued, eps)
-            }
-        }
-    }
-
-    /// The means, as they are saved for backward.
-    #[inline(always)]
-    pub(crate) fn mean(&self) -> f32x16<S> {
-        match *self {
-            Self::One { narrow: TwoPass { m, c, .. }, rescued, .. } => match rescued {
-                None => m + c,
-                Some((lanes, wide)) => lanes.select((wide.m + wide.c).narrow(), m + c),
-            },
-            Self::Merged { moments, .. } => moments.mean.narrow(),
-        }
-    }
-
-    /// M2 / (n − `less`), not above the largest finite number.
-    #[inline(always)]
-    pub(crate) fn variance(&self, less: u8) -> f32x16<S> {
-        let less = u64::from(less);
-        at_most_max(match *self {
-            Self::One { n, narrow: TwoPass { m2, .. }, rescued } => {
-                let divisor = rows((n as u64).saturating_sub(less));
-                let var = m2 / m2.all(narrow(divisor));
-                rescued.map_or(var, |(lanes, TwoPass { m2, .. })| {
-                    lanes.select((m2 / m2.all(divisor)).narrow(), var)
-                })
-            }
-            Self::Merged { moments: StripMoments { count, m2, .. }, .. } => {
-                (m2 / m2.all(rows(count.saturating_sub(less)))).narrow()
-            }
-        })
-    }
-}
-
+/// Whether a number is neither zero nor subnormal, infinite or NaN.
 #[inline(always)]
-#[expect(clippy::cast_precision_loss, reason = "a slice has fewer than 2^53 rows")]
-const fn rows(count: u64) -> f64 {
-    count as f64
+pub(crate) fn is_normal<V: Value<Scalar = f32, Mask: Decisions>>(value: V) -> V::Mask {
+    is_between(value, f32::from_bits(0x007F_FFFF), f32::INFINITY)
+}
+
+/// Whether the magnitude of a number lies between two others.
+#[inline(always)]
+pub(crate) fn is_between<V: Value<Scalar = f32, Mask: Decisions>>(
+    value: V,
+    low: f32,
+    high: f32,
+) -> V::Mask {
+    let zero = value.all(0.0);
+    let magnitude = V::select(value.greater(zero), value, zero - value);
+    magnitude.greater(value.all(low)) & value.all(high).greater(magnitude)
+}
+
+/// Whether a mean can be subtracted from any finite number without overflow.
+#[inline(always)]
+fn mean_fits<V: Value<Scalar = f32, Mask: Decisions>>(mean: V) -> V::Mask {
+    /// 2^102
+    const LIMIT: f32 = f32::from_bits((127 + 102) << 23);
+    is_between(mean, -1.0, LIMIT)
 }

@@ -2,7 +2,7 @@
 
 use super::block::Block;
 use super::lanes::{Lanes, Real, Value, Wide};
-use super::rows::{BLOCK, RowBlock, Segments};
+use super::rows::{RowBlock, Segments};
 use super::tree::{FEW_LEVELS, LEVELS, Tree};
 use crate::Moments;
 use fearless_simd::{Simd, f32x16};
@@ -35,40 +35,33 @@ pub(crate) fn two_pass<S: Simd, V: Lanes<S>, B: Block<S>>(
     block: B,
     x: &[f32],
 ) -> TwoPass<B::Sum<V>> {
+    let m = first_pass::<S, V, B>(simd, block, x);
+    let sums = second_pass::<S, V, B>(simd, block, x, m);
+    corrected::<S, V, B>(simd, block, x, m, sums)
+}
+
+/// The provisional mean.
+#[inline(always)]
+fn first_pass<S: Simd, V: Lanes<S>, B: Block<S>>(simd: S, block: B, x: &[f32]) -> B::Sum<V> {
     let [s] = block.sums(
         simd,
         [x],
         #[inline(always)]
         |x: [V; 1]| x,
     );
-    let n = s.all(V::Scalar::count(block.count()));
-    let mut m = s / n;
-    let mut first = true;
-    loop {
-        let (e, q) = deviations::<S, V, B>(simd, block, x, m);
-        let c = e / n;
-        let far = (e * c).greater(q * q.all(V::Scalar::HALF));
-        if first && <B::Sum<V>>::any(far) {
-            m = Value::select(far, m + c, m);
-            first = false;
-            continue;
-        }
-        let m2 = q - e * c;
-        let zero = m2.all(V::Scalar::ZERO);
-        return TwoPass { m, c, m2: Value::select(zero.greater(m2), zero, m2), q };
-    }
+    s / s.all(V::Scalar::count(block.count()))
 }
 
 /// Σ d and Σ d·d for d = x − m.
 #[inline(always)]
-fn deviations<S: Simd, V: Lanes<S>, B: Block<S>>(
+fn second_pass<S: Simd, V: Lanes<S>, B: Block<S>>(
     simd: S,
     block: B,
     x: &[f32],
     m: B::Sum<V>,
-) -> (B::Sum<V>, B::Sum<V>) {
+) -> [B::Sum<V>; 2] {
     let mean = B::spread::<V>(simd, m);
-    let [e, q] = block.sums(
+    block.sums(
         simd,
         [x],
         #[inline(always)]
@@ -76,8 +69,29 @@ fn deviations<S: Simd, V: Lanes<S>, B: Block<S>>(
             let d = x - mean;
             [d, d * d]
         },
-    );
-    (e, q)
+    )
+}
+
+/// The moments from the sums of the second pass, which is run once more if need be.
+#[inline(always)]
+fn corrected<S: Simd, V: Lanes<S>, B: Block<S>>(
+    simd: S,
+    block: B,
+    x: &[f32],
+    mut m: B::Sum<V>,
+    [mut e, mut q]: [B::Sum<V>; 2],
+) -> TwoPass<B::Sum<V>> {
+    let n = m.all(V::Scalar::count(block.count()));
+    let mut c = e / n;
+    let far = (e * c).greater(q * q.all(V::Scalar::HALF));
+    if <B::Sum<V>>::any(far) {
+        m = Value::select(far, m + c, m);
+        [e, q] = second_pass::<S, V, B>(simd, block, x, m);
+        c = e / n;
+    }
+    let m2 = q - e * c;
+    let zero = m2.all(V::Scalar::ZERO);
+    TwoPass { m, c, m2: Value::select(zero.greater(m2), zero, m2), q }
 }
 
 /// The number of elements that differ from m. Out of line: only blocks without squares ask.
@@ -136,6 +150,9 @@ pub(crate) enum Stats {
 }
 
 impl Stats {
+    /// The statistics of no elements.
+    pub(crate) const NOTHING: Self = Self::Merged { moments: Moments::new(), wide: false };
+
     /// Wraps merged moments; they are applied in f64 if a block was rescued, or if the variance is
     /// neither zero nor a normal f32, since nothing computed from it would fit f32 either.
     #[inline(always)]
@@ -161,43 +178,140 @@ impl Stats {
     }
 }
 
-/// Reduces segments of contiguous elements; `None` if there is no element.
+/// Reductions that may be done together.
+pub(crate) const NEIGHBOURS: usize = 2;
+
+/// Reduces segments of contiguous elements. Where there is more than one, `copy` has room for a
+/// block.
 #[inline(always)]
-pub(crate) fn reduce_rows<S: Simd>(simd: S, x: &[f32], segments: Segments) -> Option<Stats> {
-    let most_blocks = segments.count.saturating_mul(segments.len / BLOCK + 1);
-    if most_blocks < 1 << FEW_LEVELS {
-        merge_rows::<S, FEW_LEVELS>(simd, x, segments)
+pub(crate) fn reduce_rows<S: Simd>(
+    simd: S,
+    x: &[f32],
+    segments: Segments,
+    copy: &mut [f32],
+) -> Stats {
+    let [stats, ..] = reduce_neighbours(simd, x, segments, 1, copy);
+    stats
+}
+
+/// The same for neighbouring reductions, whose segments lie behind each other: the planes of two
+/// channels.
+#[inline(always)]
+pub(crate) fn reduce_neighbours<S: Simd>(
+    simd: S,
+    x: &[f32],
+    segments: Segments,
+    reductions: usize,
+    copy: &mut [f32],
+) -> [Stats; NEIGHBOURS] {
+    if segments.has_few_blocks() {
+        merge_rows::<S, FEW_LEVELS>(simd, x, segments, reductions, copy)
     } else {
-        merge_rows::<S, LEVELS>(simd, x, segments)
+        merge_rows::<S, LEVELS>(simd, x, segments, reductions, copy)
     }
 }
 
 /// Reduces all blocks of segments. Out of line, so that all operations share one copy of it.
 #[inline(never)]
-fn merge_rows<S: Simd, const N: usize>(simd: S, x: &[f32], segments: Segments) -> Option<Stats> {
-    let mut blocks = segments.blocks();
-    let first = reduce_row_block(simd, x, blocks.next()?);
-    let Some(second) = blocks.next() else {
-        return Some(first);
-    };
-    let mut tree = Tree::<Moments, N>::new(Moments::new());
-    let mut rescued = first.is_wide();
-    tree.push(first.moments(), Moments::merged);
-    for block in core::iter::once(second).chain(blocks) {
-        let stats = reduce_row_block(simd, x, block);
-        rescued |= stats.is_wide();
-        tree.push(stats.moments(), Moments::merged);
-    }
-    tree.finish(Moments::merged).map(|moments| Stats::merged(moments, rescued))
+fn merge_rows<S: Simd, const N: usize>(
+    simd: S,
+    x: &[f32],
+    segments: Segments,
+    reductions: usize,
+    copy: &mut [f32],
+) -> [Stats; NEIGHBOURS] {
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            let mut results = [Stats::NOTHING; NEIGHBOURS];
+            let mut trees = [Tree::<Moments, N>::new(Moments::new()); NEIGHBOURS];
+            let mut blocks = segments.blocks(reductions);
+            let mut next = blocks.next();
+            let mut mean = None;
+            while let Some((reduction, block)) = next {
+                next = blocks.next();
+                let elements = block.joined(x, copy);
+                let block = RowBlock::of(block);
+                let ahead = next.filter(|_| segments.are_near());
+                let ahead = ahead.and_then(|(_, next)| next.full_in(x));
+                let narrow;
+                if super::SMALL {
+                    narrow = two_pass_out_of_line(simd, elements, block);
+                } else {
+                    (narrow, mean) = two_pass_ahead(simd, elements, block, mean, ahead);
+                }
+                let stats = block_stats(simd, elements, block, narrow);
+                let slots = results.iter_mut().zip(&mut trees);
+                if let Some((result, tree)) = slots.into_iter().nth(reduction) {
+                    // Until the end, a result only remembers whether there was a rescue.
+                    *result = if result.is_wide() { *result } else { stats };
+                    tree.push(stats.moments(), Moments::merged);
+                }
+            }
+            if !segments.are_one_block() {
+                for (result, tree) in results.iter_mut().zip(&trees) {
+                    if let Some(moments) = tree.finish(Moments::merged) {
+                        *result = Stats::merged(moments, result.is_wide());
+                    }
+                }
+            }
+            results
+        },
+    )
 }
 
-/// Reduces one block. Out of line, so that all operations share one copy of it.
+/// [`two_pass`] in a frame of its own.
 #[inline(never)]
-fn reduce_row_block<S: Simd>(simd: S, x: &[f32], block: RowBlock) -> Stats {
-    let TwoPass { m, c, m2, q } = simd.vectorize(
+fn two_pass_out_of_line<S: Simd>(simd: S, x: &[f32], block: RowBlock) -> TwoPass<f32> {
+    simd.vectorize(
         #[inline(always)]
         || two_pass::<S, f32x16<S>, _>(simd, block, x),
+    )
+}
+
+/// [`two_pass`] over a block, whose provisional mean may be known, and the provisional mean of the
+/// block ahead.
+///
+/// Where both are full, the first pass over the block ahead is done along with the second over this
+/// one, in one loop: then nothing waits for a sum to be folded and divided. (Not where elements come
+/// from memory: the loop reads them in an order that prefetchers do not see through.)
+#[inline(always)]
+fn two_pass_ahead<S: Simd>(
+    simd: S,
+    x: &[f32],
+    block: RowBlock,
+    mean: Option<f32>,
+    ahead: Option<&[f32]>,
+) -> (TwoPass<f32>, Option<f32>) {
+    let Some(block) = block.full() else {
+        return (two_pass::<S, f32x16<S>, _>(simd, block, x), None);
+    };
+    let m = match mean {
+        Some(mean) => mean,
+        None => first_pass::<S, f32x16<S>, _>(simd, block, x),
+    };
+    let Some(ahead) = ahead else {
+        let sums = second_pass::<S, f32x16<S>, _>(simd, block, x, m);
+        return (corrected::<S, f32x16<S>, _>(simd, block, x, m, sums), None);
+    };
+    let mean = <f32x16<S>>::filled(simd, m);
+    let [e, q, s] = block.sums(
+        simd,
+        [x, ahead],
+        #[inline(always)]
+        |[x, ahead]: [f32x16<S>; 2]| {
+            let d = x - mean;
+            [d, d * d, ahead]
+        },
     );
+    let narrow = corrected::<S, f32x16<S>, _>(simd, block, x, m, [e, q]);
+    (narrow, Some(s / f32::count(Block::<S>::count(&block))))
+}
+
+/// What a block contributes, computed once more in f64 if f32 was not enough.
+#[inline(always)]
+fn block_stats<S: Simd>(simd: S, x: &[f32], block: RowBlock, narrow: TwoPass<f32>) -> Stats {
+    let TwoPass { m, c, m2, q } = narrow;
     let n = Block::<S>::count(&block);
     let lost = q < SMALLEST_SQUARES && count_deviating(simd, block, x, m) > 0.0;
     if q.is_finite() && !lost {

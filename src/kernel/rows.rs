@@ -1,13 +1,15 @@
-//! Blocks of contiguous segments: planes, rows, groups.
+//! Blocks of contiguous elements: planes, rows, groups.
 
+use super::apply::part;
 use super::block::{Block, add, add_chains, each};
-use super::lanes::{LANES, Lanes, Real as _, first_lanes, padded};
+use super::lanes::{LANES, Lanes, Real as _, first_lanes};
+use super::tree::FEW_BLOCKS;
 use fearless_simd::{Simd, SimdBase as _, mask32x16};
 
-/// Elements in a chain: 16 additions a lane.
-pub(crate) const CHAIN: usize = 256;
-/// Elements in a block: four chains.
-pub(crate) const BLOCK: usize = 4 * CHAIN;
+/// Groups of sixteen elements that a chain of a block takes at most.
+const ADDITIONS: usize = 16;
+/// Elements in a block that is full: four chains.
+pub(crate) const BLOCK: usize = 4 * ADDITIONS * LANES;
 
 /// The segments of one reduction: `count` pieces of `len` elements, the first at `start`, each
 /// `stride` after the one before.
@@ -25,94 +27,102 @@ impl Segments {
         Self { start, stride: len, len, count: 1 }
     }
 
+    /// Whether the blocks are few enough for a small tree.
+    #[inline(always)]
+    pub(crate) const fn has_few_blocks(self) -> bool {
+        self.count.saturating_mul(self.len.div_ceil(BLOCK)) <= FEW_BLOCKS
+    }
+
+    /// Whether the tensor that the segments are strewn over may lie in a core's own cache.
+    #[inline(always)]
+    pub(crate) const fn are_near(self) -> bool {
+        const MEBIBYTE: usize = (1 << 20) / size_of::<f32>();
+        self.stride.saturating_mul(self.count) <= MEBIBYTE
+    }
+
     /// Where each segment starts.
     #[inline(always)]
     pub(crate) fn starts(self) -> impl Iterator<Item = usize> {
         (0..self.count).map(move |i| self.start + i * self.stride)
     }
 
-    /// The blocks in their order.
+    /// How many segments a block takes: a power of two, so that a power of two of samples is a whole
+    /// number of blocks. One, of which a block may take a part, if they are long.
     #[inline(always)]
-    pub(crate) fn blocks(self) -> impl Iterator<Item = RowBlock> {
-        // Short segments: as many whole ones as fit make a chain. Long ones are cut.
-        let short = self.len < CHAIN;
-        let per_chain = CHAIN.checked_div(self.len).unwrap_or(1);
-        let segments_per_block = if short { 4 * per_chain } else { 1 };
-        steps(self.count, segments_per_block).flat_map(move |first| {
-            let start = self.start + first * self.stride;
-            let pieces = segments_per_block.min(self.count - first);
-            (0..self.len).step_by(BLOCK).map(move |offset| {
-                if short {
-                    let (stride, len) = (self.stride, self.len);
-                    RowBlock { start, stride, len, pieces, last: len, per_chain }
-                } else {
-                    RowBlock::cut(start + offset, (self.len - offset).min(BLOCK))
-                }
+    fn together(self) -> usize {
+        match BLOCK.checked_div(self.len) {
+            Some(fit) if fit > 0 => 1 << fit.ilog2(),
+            _ => 1,
+        }
+    }
+
+    /// Whether all elements are one block.
+    #[inline(always)]
+    pub(crate) fn are_one_block(self) -> bool {
+        self.len <= BLOCK && self.count <= self.together()
+    }
+
+    /// The blocks of this reduction and of its neighbours, `reductions` in all, each as the segments,
+    /// or the piece of a segment, that it takes, behind the number of its reduction. What lies side
+    /// by side in memory comes one after the other.
+    #[inline(always)]
+    pub(crate) fn blocks(self, reductions: usize) -> impl Iterator<Item = (usize, Self)> {
+        let Self { start, stride, len, count } = self;
+        let together = self.together();
+        (0..count.div_ceil(together)).flat_map(move |i| {
+            let first = i * together;
+            let start = start + first * stride;
+            let count = together.min(count - first);
+            (0..reductions).flat_map(move |reduction| {
+                (0..len).step_by(BLOCK).map(move |offset| {
+                    let start = start + reduction * len + offset;
+                    (reduction, Self { start, stride, len: (len - offset).min(BLOCK), count })
+                })
             })
         })
     }
+
+    /// The elements of a block side by side: in their place if they lie so, otherwise as a copy.
+    #[inline(always)]
+    pub(crate) fn joined<'a>(self, x: &'a [f32], copy: &'a mut [f32]) -> &'a [f32] {
+        if self.count == 1 {
+            return x.get(self.start..).unwrap_or(&[]);
+        }
+        let mut slots = &mut *copy;
+        for start in self.starts() {
+            let Some((slot, rest)) = slots.split_at_mut_checked(self.len) else { break };
+            for (slot, value) in slot.iter_mut().zip(part(x, start, self.len)) {
+                *slot = *value;
+            }
+            slots = rest;
+        }
+        copy
+    }
+
+    /// The elements from this block on, if it is full and in one piece.
+    #[inline(always)]
+    pub(crate) fn full_in(self, x: &[f32]) -> Option<&[f32]> {
+        if self.len == BLOCK { x.get(self.start..) } else { None }
+    }
 }
 
-/// 0, `step`, 2·`step`, … below `end`. (`step_by` has a panic path for a step that is not a
-/// constant.)
-#[inline(always)]
-fn steps(end: usize, step: usize) -> impl Iterator<Item = usize> {
-    core::iter::successors(Some(0_usize), move |i| i.checked_add(step))
-        .take_while(move |i| *i < end)
-}
-
-/// Up to four chains of pieces: whole short segments, or a long segment's pieces of [`CHAIN`].
+/// A block whose elements are the first of each input. The inputs may go on beyond it.
 #[derive(Clone, Copy)]
 pub(crate) struct RowBlock {
-    start: usize,
-    /// From one piece to the next.
-    stride: usize,
-    /// Elements in a piece.
     len: usize,
-    /// The number of pieces.
-    pieces: usize,
-    /// Elements in the last piece.
-    last: usize,
-    /// Pieces in a chain.
-    per_chain: usize,
 }
 
 impl RowBlock {
-    /// A contiguous block of up to [`BLOCK`] elements, one piece a chain.
+    /// The block of some segments (or of a piece of one), once they are joined.
     #[inline(always)]
-    const fn cut(start: usize, len: usize) -> Self {
-        let pieces = len.div_ceil(CHAIN);
-        let last = len - (pieces - 1) * CHAIN;
-        Self { start, stride: CHAIN, len: CHAIN, pieces, last, per_chain: 1 }
+    pub(crate) const fn of(segments: Segments) -> Self {
+        Self { len: segments.len * segments.count }
     }
 
-    /// Whether this is a full contiguous block.
+    /// The same block, if it is full.
     #[inline(always)]
-    const fn is_full(&self) -> bool {
-        self.pieces == 4 && self.stride == CHAIN && self.last == CHAIN
-    }
-
-    /// The chains, one by one.
-    #[inline(always)]
-    fn chains<S: Simd, V: Lanes<S>, const INPUTS: usize, const SUMS: usize>(
-        &self,
-        simd: S,
-        inputs: [&[f32]; INPUTS],
-        f: impl Fn([V; INPUTS]) -> [V; SUMS] + Copy,
-    ) -> [[V; SUMS]; 4] {
-        let tail = first_lanes(simd, self.last % LANES);
-        let mut chains = zeros(simd);
-        let mut piece = 0;
-        for chain in &mut chains {
-            let end = (piece + self.per_chain).min(self.pieces);
-            while piece < end {
-                let len = if piece + 1 == self.pieces { self.last } else { self.len };
-                let inputs = from(inputs, piece * self.stride);
-                *chain = add_piece(simd, *chain, inputs, len, tail, f);
-                piece += 1;
-            }
-        }
-        chains
+    pub(crate) const fn full(self) -> Option<FullBlock> {
+        if self.len == BLOCK { Some(FullBlock) } else { None }
     }
 }
 
@@ -121,7 +131,7 @@ impl<S: Simd> Block<S> for RowBlock {
 
     #[inline(always)]
     fn count(&self) -> usize {
-        (self.pieces - 1) * self.len + self.last
+        self.len
     }
 
     #[inline(always)]
@@ -131,17 +141,30 @@ impl<S: Simd> Block<S> for RowBlock {
         inputs: [&[f32]; INPUTS],
         f: impl Fn([V; INPUTS]) -> [V; SUMS] + Copy,
     ) -> [V::Scalar; SUMS] {
-        let inputs = from(inputs, self.start);
-        let chains = match quarters(inputs) {
-            Some(quarters) if self.is_full() => full_block(simd, quarters, f),
-            _ => self.chains(simd, inputs, f),
-        };
-        each(
-            add_chains(chains),
-            V::Scalar::ZERO,
+        let whole = self.len / QUAD;
+        let rest = self.len % QUAD;
+        let mut pads = [[[0.0; LANES]; 4]; INPUTS];
+        let mut quads: [&[Quad]; INPUTS] = [&[]; INPUTS];
+        let mut last = [NO_QUAD; INPUTS];
+        let slots = quads.iter_mut().zip(&mut last).zip(&mut pads);
+        for (((quads, last), pad), x) in slots.zip(inputs) {
+            let all = x.as_chunks::<LANES>().0.as_chunks::<4>().0;
+            *quads = all.get(..whole).unwrap_or(&[]);
+            *last = match all.get(whole) {
+                Some(quad) => quad,
+                None => fill(pad, x.get(whole * QUAD..).unwrap_or(&[])),
+            };
+        }
+        let masks = lanes_of_quad(simd, rest);
+        let last = (rest > 0).then_some((last, masks));
+        fold_chains(chains(
+            simd,
+            whole,
             #[inline(always)]
-            |v| v.fold(),
-        )
+            |input, i| quads.get(input)?.get(i),
+            last,
+            f,
+        ))
     }
 
     #[inline(always)]
@@ -150,141 +173,175 @@ impl<S: Simd> Block<S> for RowBlock {
     }
 }
 
-/// The inputs from an element on.
+/// [`BLOCK`] elements: what most blocks are, and a form of code of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct FullBlock;
+
+impl<S: Simd> Block<S> for FullBlock {
+    type Sum<V: Lanes<S>> = V::Scalar;
+
+    #[inline(always)]
+    fn count(&self) -> usize {
+        BLOCK
+    }
+
+    #[inline(always)]
+    fn sums<V: Lanes<S>, const INPUTS: usize, const SUMS: usize>(
+        &self,
+        simd: S,
+        inputs: [&[f32]; INPUTS],
+        f: impl Fn([V; INPUTS]) -> [V; SUMS] + Copy,
+    ) -> [V::Scalar; SUMS] {
+        const NOTHING: &[Quad; ADDITIONS] = &[*NO_QUAD; ADDITIONS];
+        let quads = each(
+            inputs,
+            NOTHING,
+            #[inline(always)]
+            |x| {
+                let quads = x.as_chunks::<LANES>().0.as_chunks::<4>().0;
+                quads.first_chunk::<ADDITIONS>().unwrap_or(NOTHING)
+            },
+        );
+        fold_chains(chains(
+            simd,
+            ADDITIONS,
+            #[inline(always)]
+            |input, i| quads.get(input)?.get(i),
+            None::<LastQuad<'_, S, INPUTS>>,
+            f,
+        ))
+    }
+
+    #[inline(always)]
+    fn spread<V: Lanes<S>>(simd: S, sum: V::Scalar) -> V {
+        V::filled(simd, sum)
+    }
+}
+
+/// The sums of a block from its chains.
 #[inline(always)]
-fn from<const INPUTS: usize>(inputs: [&[f32]; INPUTS], start: usize) -> [&[f32]; INPUTS] {
+fn fold_chains<S: Simd, V: Lanes<S>, const SUMS: usize>(
+    chains: [[V; SUMS]; 4],
+) -> [V::Scalar; SUMS] {
     each(
-        inputs,
-        &[][..],
+        add_chains(chains),
+        V::Scalar::ZERO,
         #[inline(always)]
-        |x| x.get(start..).unwrap_or(&[]),
+        |v| v.fold(),
     )
 }
 
-/// No vectors and no rest.
-const NOTHING: (&[[f32; LANES]], &[f32]) = (&[], &[]);
+/// Four groups, one for every chain.
+type Quad = [[f32; LANES]; 4];
 
-/// Adds the first `len` elements of a piece to a chain. The inputs may go on beyond `len`, so that
-/// the last vector can be read whole and masked; only at the very end of memory it is copied.
+/// Elements in a quad.
+const QUAD: usize = 4 * LANES;
+
+const NO_QUAD: &Quad = &[[0.0; LANES]; 4];
+
+/// Copies what is there of a quad.
 #[inline(always)]
-fn add_piece<S: Simd, V: Lanes<S>, const INPUTS: usize, const SUMS: usize>(
-    simd: S,
-    mut chain: [V; SUMS],
-    inputs: [&[f32]; INPUTS],
-    len: usize,
-    tail: mask32x16<S>,
-    f: impl Fn([V; INPUTS]) -> [V; SUMS] + Copy,
-) -> [V; SUMS] {
-    let zero = V::filled(simd, V::Scalar::ZERO);
-    let vectors = each(
-        inputs,
-        NOTHING,
-        #[inline(always)]
-        |x| x.as_chunks::<LANES>(),
-    );
-    let whole = len / LANES;
-    for i in 0..whole {
-        let loaded = each(
-            vectors,
-            zero,
-            #[inline(always)]
-            |(vectors, _)| vectors.get(i).map_or(zero, |vector| V::load(simd, vector)),
-        );
-        chain = add(chain, f(loaded));
+fn fill<'a>(pad: &'a mut Quad, x: &[f32]) -> &'a Quad {
+    for (slot, value) in pad.as_flattened_mut().iter_mut().zip(x) {
+        *slot = *value;
     }
-    if !len.is_multiple_of(LANES) {
-        let loaded = each(
-            vectors,
-            zero,
-            #[inline(always)]
-            |(vectors, rest)| match vectors.get(whole) {
-                Some(vector) => V::load(simd, vector),
-                None => V::load(simd, &padded(rest)),
-            },
-        );
-        let terms = each(
-            f(loaded),
-            zero,
-            #[inline(always)]
-            |v| v.keep(tail),
-        );
-        chain = add(chain, terms);
-    }
-    chain
+    pad
 }
 
-/// The sixteen vectors of a chain that is contiguous.
-type Chain = [[f32; LANES]; CHAIN / LANES];
-
-/// Cuts the first block of each input into chains; `None` if an input is shorter than a block.
+/// Which lanes of a quad are among its first `len` elements.
 #[inline(always)]
-fn quarters<'a, const INPUTS: usize>(
-    inputs: [&'a [f32]; INPUTS],
-) -> Option<[[&'a Chain; INPUTS]; 4]> {
-    const NONE: &Chain = &[[0.0; LANES]; CHAIN / LANES];
-    let mut cut: [[&'a Chain; INPUTS]; 4] = [[NONE; INPUTS]; 4];
-    for (i, x) in inputs.into_iter().enumerate() {
-        let (vectors, _) = x.as_chunks::<LANES>();
-        let (chains, _) = vectors.as_chunks::<{ CHAIN / LANES }>();
-        for (quarter, chain) in cut.iter_mut().zip(chains.first_chunk::<4>()?) {
-            *quarter.get_mut(i)? = chain;
-        }
+fn lanes_of_quad<S: Simd>(simd: S, len: usize) -> [mask32x16<S>; 4] {
+    let mut masks = [first_lanes(simd, 0); 4];
+    for (i, mask) in masks.iter_mut().enumerate() {
+        *mask = first_lanes(simd, len.saturating_sub(i * LANES).min(LANES));
     }
-    Some(cut)
+    masks
 }
 
-/// The chains of a full contiguous block.
+/// A last quad that is not whole, of every input, and which of its lanes are elements.
+type LastQuad<'a, S, const INPUTS: usize> = ([&'a Quad; INPUTS], [mask32x16<S>; 4]);
+
+/// The four chains of `count` quads, given by input and number, and of a last one.
 ///
 /// Machines with wide vectors need several chains at a time to hide the latency of additions; with
 /// narrow ones the registers hold one chain's sums only. The bits do not depend on it.
 #[inline(always)]
-fn full_block<S: Simd, V: Lanes<S>, const INPUTS: usize, const SUMS: usize>(
+fn chains<'a, S: Simd, V: Lanes<S>, const INPUTS: usize, const SUMS: usize>(
     simd: S,
-    [q0, q1, q2, q3]: [[&Chain; INPUTS]; 4],
+    count: usize,
+    quads: impl Fn(usize, usize) -> Option<&'a Quad> + Copy,
+    last: Option<LastQuad<'_, S, INPUTS>>,
     f: impl Fn([V; INPUTS]) -> [V; SUMS] + Copy,
 ) -> [[V; SUMS]; 4] {
     if S::f32s::LEN >= 8 && SUMS == 1 {
-        return full_chains(simd, [q0, q1, q2, q3], f);
+        return side_by_side(simd, 0, count, quads, last, f);
     }
-    let mut chains = zeros(simd);
+    let mut chains = [[V::filled(simd, V::Scalar::ZERO); SUMS]; 4];
     if S::f32s::LEN >= 8 {
-        for (pair, quarters) in chains.as_chunks_mut::<2>().0.iter_mut().zip([[q0, q1], [q2, q3]]) {
-            *pair = full_chains(simd, quarters, f);
+        for (pair, first) in chains.as_chunks_mut::<2>().0.iter_mut().zip([0, 2]) {
+            *pair = side_by_side(simd, first, count, quads, last, f);
         }
     } else {
-        for (chain, quarter) in chains.iter_mut().zip([q0, q1, q2, q3]) {
-            [*chain] = full_chains(simd, [quarter], f);
+        for (first, chain) in chains.iter_mut().enumerate() {
+            [*chain] = side_by_side(simd, first, count, quads, last, f);
         }
     }
     chains
 }
 
-/// Sums `SIDE` full chains side by side.
+/// `SIDE` chains, the first of them number `first`.
 #[inline(always)]
-fn full_chains<S: Simd, V: Lanes<S>, const SIDE: usize, const INPUTS: usize, const SUMS: usize>(
+fn side_by_side<
+    'a,
+    S: Simd,
+    V: Lanes<S>,
+    const SIDE: usize,
+    const INPUTS: usize,
+    const SUMS: usize,
+>(
     simd: S,
-    quarters: [[&Chain; INPUTS]; SIDE],
+    first: usize,
+    count: usize,
+    quads: impl Fn(usize, usize) -> Option<&'a Quad> + Copy,
+    last: Option<LastQuad<'_, S, INPUTS>>,
     f: impl Fn([V; INPUTS]) -> [V; SUMS] + Copy,
 ) -> [[V; SUMS]; SIDE] {
     let zero = V::filled(simd, V::Scalar::ZERO);
     let mut chains = [[zero; SUMS]; SIDE];
-    // Indices, because a zip of arrays keeps its length checks in this innermost loop.
-    #[expect(clippy::indexing_slicing, reason = "the indices are below the arrays' lengths")]
-    for i in 0..CHAIN / LANES {
-        for side in 0..SIDE {
-            let vectors = each(
-                quarters[side],
-                zero,
-                #[inline(always)]
-                |x| V::load(simd, &x[i]),
-            );
-            chains[side] = add(chains[side], f(vectors));
+    for i in 0..count {
+        for (side, chain) in chains.iter_mut().enumerate() {
+            let mut vectors = [zero; INPUTS];
+            for (input, vector) in vectors.iter_mut().enumerate() {
+                *vector = load(simd, quads(input, i), first + side);
+            }
+            *chain = add(*chain, f(vectors));
         }
+    }
+    let Some((last, masks)) = last else { return chains };
+    for (side, chain) in chains.iter_mut().enumerate() {
+        let vectors = each(
+            last,
+            zero,
+            #[inline(always)]
+            |quad| load(simd, Some(quad), first + side),
+        );
+        let mask = masks.get(first + side).copied();
+        let terms = each(
+            f(vectors),
+            zero,
+            #[inline(always)]
+            |term| mask.map_or(zero, |mask| term.keep(mask)),
+        );
+        *chain = add(*chain, terms);
     }
     chains
 }
 
+/// One group of a quad.
 #[inline(always)]
-fn zeros<S: Simd, V: Lanes<S>, const SUMS: usize, const SIDE: usize>(simd: S) -> [[V; SUMS]; SIDE] {
-    [[V::filled(simd, V::Scalar::ZERO); SUMS]; SIDE]
+fn load<S: Simd, V: Lanes<S>>(simd: S, quad: Option<&Quad>, place: usize) -> V {
+    match quad.and_then(|quad| quad.get(place)) {
+        Some(group) => V::load(simd, group),
+        None => V::filled(simd, V::Scalar::ZERO),
+    }
 }

@@ -1,9 +1,10 @@
-//! Mean and variance of up to sixteen channels at once: [`super::moments`] for columns.
+//! Mean and variance of sixteen channels at once, and of bands of them: [`super::moments`] for
+//! columns.
 
-use super::columns::{BLOCK_ROWS, ColumnBlock, Strip};
+use super::columns::{BLOCK_ROWS, Band, ColumnBlock, STRIPS, Strip};
 use super::lanes::{LANES, Lanes, Value as _, Wide, widened};
 use super::moments::{SMALLEST_SQUARES, Stats, TwoPass, count_deviating, rescue, two_pass};
-use super::tree::{FEW_LEVELS, LEVELS, Tree};
+use super::tree::{FEW_BLOCKS, FEW_LEVELS, LEVELS, Tree};
 use crate::Moments;
 use crate::moments::Weights;
 use fearless_simd::{Simd, SimdMask as _, f32x16, mask32x16};
@@ -39,6 +40,22 @@ impl<S: Simd> StripMoments<S> {
 }
 
 impl<S: Simd> StripStats<S> {
+    /// The statistics of no rows.
+    #[inline(always)]
+    fn nothing(simd: S) -> Self {
+        let zero = <f32x16<S>>::filled(simd, 0.0);
+        Self::One { n: 0, narrow: TwoPass { m: zero, c: zero, m2: zero, q: zero }, rescued: None }
+    }
+
+    /// The channels that needed f64.
+    #[inline(always)]
+    fn rescued(&self, simd: S) -> mask32x16<S> {
+        match *self {
+            Self::Merged { rescued, .. } | Self::One { rescued: Some((rescued, _)), .. } => rescued,
+            Self::One { rescued: None, .. } => mask32x16::splat(simd, false),
+        }
+    }
+
     /// The statistics as mergeable triples.
     #[inline(always)]
     pub(crate) fn moments(&self, simd: S) -> StripMoments<S> {
@@ -92,21 +109,36 @@ impl<S: Simd> StripStats<S> {
     }
 }
 
-/// Reduces the rows of up to sixteen channels; `None` if there is no row.
+/// Reduces the strips of a band.
 #[inline(always)]
-pub(crate) fn reduce_strip<S: Simd>(simd: S, x: &[f32], strip: Strip) -> Option<StripStats<S>> {
-    if strip.rows <= BLOCK_ROWS {
-        let block = strip.blocks(simd).next()?;
-        let (narrow, lanes) = reduce_block(simd, x, block);
-        let n = strip.rows;
-        let rescued = lanes.any_true().then(|| (lanes, rescue(simd, block, x)));
-        Some(StripStats::One { n, narrow, rescued })
-    } else if strip.rows < BLOCK_ROWS << FEW_LEVELS {
-        // Out of line, so that only those who need many levels pay for their stack.
-        merge_blocks::<S, FEW_LEVELS>(simd, x, strip)
+pub(crate) fn reduce_band<S: Simd>(simd: S, x: &[f32], band: Band) -> [StripStats<S>; STRIPS] {
+    if band.rows <= BLOCK_ROWS {
+        reduce_low_band(simd, x, band)
+    } else if band.rows <= BLOCK_ROWS * FEW_BLOCKS {
+        // Only those who need many levels pay for their stack.
+        merge_tiles::<S, FEW_LEVELS>(simd, x, band)
     } else {
-        merge_blocks::<S, LEVELS>(simd, x, strip)
+        merge_tiles::<S, LEVELS>(simd, x, band)
     }
+}
+
+/// Reduces a band of one block a strip.
+#[inline(always)]
+fn reduce_low_band<S: Simd>(simd: S, x: &[f32], band: Band) -> [StripStats<S>; STRIPS] {
+    let mut stats = [StripStats::nothing(simd); STRIPS];
+    for (stats, (_, strip)) in stats.iter_mut().zip(band.strips()) {
+        *stats = reduce_strip(simd, x, strip);
+    }
+    stats
+}
+
+/// Reduces a strip of one block.
+#[inline(always)]
+fn reduce_strip<S: Simd>(simd: S, x: &[f32], strip: Strip) -> StripStats<S> {
+    let block = ColumnBlock::new(simd, strip);
+    let (narrow, lanes) = reduce_block(simd, x, block);
+    let rescued = lanes.any_true().then(|| (lanes, rescue(simd, block, x)));
+    StripStats::One { n: strip.rows, narrow, rescued }
 }
 
 /// Reduces one block and says which of its channels need f64. Out of line, so that all operations
@@ -133,29 +165,30 @@ fn reduce_block<S: Simd>(
     )
 }
 
-/// Reduces a strip of more than one block.
+/// Reduces a band of more than one block a strip. Out of line, so that all operations share one copy
+/// of it.
 #[inline(never)]
-fn merge_blocks<S: Simd, const N: usize>(
-    simd: S,
-    x: &[f32],
-    strip: Strip,
-) -> Option<StripStats<S>> {
+fn merge_tiles<S: Simd, const N: usize>(simd: S, x: &[f32], band: Band) -> [StripStats<S>; STRIPS] {
     simd.vectorize(
         #[inline(always)]
         || {
             let zero = Wide::filled(simd, 0.0);
             let blank = StripMoments { count: 0, mean: zero, m2: zero };
-            let mut tree = Tree::<StripMoments<S>, N>::new(blank);
-            let mut rescued = mask32x16::splat(simd, false);
-            for block in strip.blocks(simd) {
-                let (narrow, lanes) = reduce_block(simd, x, block);
-                let wide = lanes.any_true().then(|| (lanes, rescue(simd, block, x)));
-                let stats = StripStats::One { n: block.rows(), narrow, rescued: wide };
-                tree.push(stats.moments(simd), StripMoments::merged);
-                rescued |= lanes;
+            let nobody = mask32x16::splat(simd, false);
+            let mut trees = [(Tree::<StripMoments<S>, N>::new(blank), nobody); STRIPS];
+            for tile in band.tiles() {
+                for ((tree, rescued), (_, strip)) in trees.iter_mut().zip(tile.strips()) {
+                    let stats = reduce_strip(simd, x, strip);
+                    *rescued |= stats.rescued(simd);
+                    tree.push(stats.moments(simd), StripMoments::merged);
+                }
             }
-            let moments = tree.finish(StripMoments::merged)?;
-            Some(StripStats::Merged { moments, rescued })
+            let mut stats = [StripStats::nothing(simd); STRIPS];
+            for (stats, (tree, rescued)) in stats.iter_mut().zip(&trees) {
+                let moments = tree.finish(StripMoments::merged).unwrap_or(blank);
+                *stats = StripStats::Merged { moments, rescued: *rescued };
+            }
+            stats
         },
     )
 }

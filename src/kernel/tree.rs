@@ -16,15 +16,24 @@ pub(crate) struct Tree<T, const LEVELS: usize> {
 /// elements of four bytes a block.
 pub(crate) const LEVELS: usize = usize::BITS as usize - 3;
 
-/// Levels that are enough for 255 blocks. A tree of columns is large (256 bytes a level), and most
+/// Levels that are enough for [`FEW_BLOCKS`]. A tree of columns is large (256 bytes a level), and most
 /// batches need no more.
 pub(crate) const FEW_LEVELS: usize = 8;
+
+/// What [`FEW_LEVELS`] hold.
+pub(crate) const FEW_BLOCKS: usize = (1 << FEW_LEVELS) - 1;
 
 impl<T: Copy, const LEVELS: usize> Tree<T, LEVELS> {
     /// An empty tree. `blank` only fills the memory.
     #[inline(always)]
     pub(crate) const fn new(blank: T) -> Self {
         Self { levels: [blank; LEVELS], blocks: 0 }
+    }
+
+    /// Whether there is no block.
+    #[inline(always)]
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.blocks == 0
     }
 
     /// Adds the next block.

@@ -113,11 +113,3 @@ pub(crate) fn assert_untouched(buffer: &[f32], what: &str) {
         assert!(v.to_bits() == CANARY, "{what}: element {i} was overwritten by {v:?}");
     }
 }
-
-/// Asserts that a buffer from [`canary`] was written everywhere.
-#[track_caller]
-pub(crate) fn assert_written(buffer: &[f32], what: &str) {
-    for (i, v) in buffer.iter().enumerate() {
-        assert!(v.to_bits() != CANARY, "{what}: element {i} was not written");
-    }
-}

@@ -2,7 +2,7 @@
 //!
 //! This one file runs in two places: `tests/golden.rs` includes it on the host and runs it on every
 //! backend, `firmware/golden` includes it on microcontrollers. So it needs no `std`, allocates
-//! nothing, and every case fits into [`MEMORY`] values: 16 KB of RAM must hold them and the stack.
+//! nothing, and every case fits into [`MEMORY`] values.
 //!
 //! Inputs come from an integer generator and at most one multiplication and one addition in
 //! binary32 per value, so they are the same bits everywhere.

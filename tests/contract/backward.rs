@@ -9,11 +9,11 @@ use crate::reference::batch_norm::{Affine, Options, train};
 use crate::shapes;
 
 #[derive(Clone, Copy, Debug)]
-struct Case {
-    layout: Layout,
-    x: Kind,
-    dy: Kind,
-    turn: usize,
+pub(crate) struct Case {
+    pub(crate) layout: Layout,
+    pub(crate) x: Kind,
+    pub(crate) dy: Kind,
+    pub(crate) turn: usize,
 }
 
 struct Inputs {
@@ -58,7 +58,7 @@ impl Case {
         (trained.saved_mean, trained.saved_rstd)
     }
 
-    fn check(&self) {
+    pub(crate) fn check(&self) {
         let inputs = self.inputs();
         let Inputs { x, dy, gamma, mean, var } = &inputs;
         let gamma = (self.turn % 3 != 1).then_some(&gamma[..]);
@@ -139,6 +139,49 @@ fn every_alignment() {
         for layout in shapes::layouts(batch, channels, spatial) {
             for turn in 0..256 {
                 Case { layout, x: Kind::Normal, dy: Kind::Normal, turn }.check();
+            }
+        }
+    }
+    for layout in shapes::full_blocks() {
+        for turn in shapes::ALIGNMENTS {
+            Case { layout, x: Kind::Normal, dy: Kind::Normal, turn }.check();
+        }
+    }
+}
+
+/// γ and statistics of any bits.
+#[test]
+fn odd_parameters() {
+    let scales = [1.0, 1e-20, 1e20, 1e-40, 1e38];
+    for (turn, layout) in shapes::few().into_iter().enumerate() {
+        for turn in (turn..).step_by(12).take(25) {
+            let mut source = Source::new(turn);
+            let x = source.fill(Kind::Scale(scales[turn % 5]), &layout);
+            let dy = source.fill(Kind::Scale(scales[turn / 5 % 5]), &layout);
+            let channels = layout.channels();
+            let [gamma, mean, var] = [(); 3].map(|()| source.odd_parameters(channels));
+            // Near enough to the data that not everything is infinite.
+            let rstd: Vec<f32> =
+                source.normals(channels).iter().map(|v| v / scales[turn % 5]).collect();
+            let case = Case { layout, x: Kind::Normal, dy: Kind::Normal, turn };
+            let trained = backward(&layout, &dy, &x, Some(&gamma), &mean, &rstd);
+            let zeros = vec![0.0; channels];
+            let centred = backward(&layout, &dy, &x, Some(&gamma), &zeros, &rstd);
+            let inferred = backward_inference(&layout, 0.0, &dy, &x, Some(&gamma), &mean, &var);
+            let inputs = Inputs { x, dy, gamma, mean, var };
+            let Inputs { gamma, mean, var, .. } = &inputs;
+            for backend in Backend::available() {
+                let op = BatchNorm::new(layout).eps(0.0).backend(backend);
+                let context = (backend.name(), layout, turn);
+                case.call(&inputs, ALL, &trained, &("backward", context), |dy, x, into| {
+                    op.backward(dy, x, Some(gamma), mean, &rstd, into)
+                });
+                case.call(&inputs, ALL, &centred, &("mean 0", context), |dy, x, into| {
+                    op.backward(dy, x, Some(gamma), &zeros, &rstd, into)
+                });
+                case.call(&inputs, ALL, &inferred, &("inference", context), |dy, x, into| {
+                    op.backward_inference(dy, x, Some(gamma), mean, var, into)
+                });
             }
         }
     }

@@ -5,7 +5,7 @@ use evenkeel::{
 };
 
 use crate::data::{KINDS, Kind, Source};
-use crate::guarded::{Guarded, assert_bits, assert_same_f64};
+use crate::guarded::{Guarded, assert_same_f64};
 use crate::reference::batch_norm::{
     Affine, Options, Trained, collect, infer, infer_population, train,
 };
@@ -16,15 +16,17 @@ use crate::shapes;
 /// A case: everything else about it follows from `turn`, so that the axes that a test does not
 /// walk keep turning.
 #[derive(Clone, Copy, Debug)]
-struct Case {
+pub(crate) struct Case {
     layout: Layout,
     kind: Kind,
     eps: f64,
+    /// γ, β and given statistics of any bits.
+    odd: bool,
     turn: usize,
 }
 
-fn case(layout: Layout, kind: Kind, turn: usize) -> Case {
-    Case { layout, kind, eps: [1e-5, 0.0][turn % 2], turn }
+pub(crate) fn case(layout: Layout, kind: Kind, turn: usize) -> Case {
+    Case { layout, kind, eps: [1e-5, 0.0][turn % 2], odd: false, turn }
 }
 
 struct Inputs {
@@ -39,6 +41,11 @@ impl Case {
     fn inputs(&self) -> Inputs {
         let mut source = Source::new(self.turn);
         let channels = self.layout.channels();
+        if self.odd {
+            let x = source.fill(self.kind, &self.layout);
+            let [gamma, beta, mean, var] = [(); 4].map(|()| source.odd_parameters(channels));
+            return Inputs { x, gamma, beta, mean, var };
+        }
         Inputs {
             x: source.fill(self.kind, &self.layout),
             gamma: source.normals(channels),
@@ -85,7 +92,7 @@ impl Case {
         (self.turn % 16, self.turn / 16 % 16)
     }
 
-    fn check(&self) {
+    pub(crate) fn check(&self) {
         let inputs = self.inputs();
         let affine = self.affine(&inputs);
         let expected =
@@ -280,12 +287,25 @@ fn every_option() {
     }
 }
 
+#[test]
+fn odd_parameters() {
+    let mut turn = 0;
+    for layout in shapes::few() {
+        for kind in [Kind::Normal, Kind::AnyFinite, Kind::Scale(1e15), Kind::Scale(1e-15)] {
+            for eps in [0.0, 1e-5, 1e30] {
+                Case { eps, odd: true, ..case(layout, kind, turn) }.check();
+                turn += 1;
+            }
+        }
+    }
+}
+
 /// An eps that is subnormal, zero or infinite once it is rounded to f32, and a large one.
 #[test]
 fn odd_eps() {
     for (turn, layout) in shapes::few().into_iter().enumerate() {
         for kind in [Kind::Normal, Kind::Constant(2.0), Kind::Scale(1e-30), Kind::Scale(1e30)] {
-            for eps in [1e-300, 1e-46, 1e-44, 1e-38, 1e-30, 1.0, 1e30, 1e300] {
+            for eps in [1e-300, 1e-46, 1e-44, 1e-38, 1e-30, 1.0, 1e30, 1e38, 3e38, 1e39, 1e300] {
                 Case { eps, ..case(layout, kind, turn) }.check();
             }
         }
@@ -301,70 +321,10 @@ fn every_alignment() {
             }
         }
     }
-}
-
-/// Section 8's last sentence: nothing that was finite becomes infinite.
-#[test]
-fn running_variance_at_the_end_of_f32() {
-    let layout = Layout::dense(4, 3).expect("a small layout");
-    let x: Vec<f32> = (0..12).map(|i| if i < 6 { 3e38 } else { -3e38 }).collect();
-    for (initial, factor) in [(1.0, 0.1), (f32::MAX, 0.3), (f32::MAX, 1.0), (f32::INFINITY, 0.5)] {
-        let options = Options {
-            eps: 1e-5,
-            momentum: Momentum::Exponential(factor),
-            running_variance: RunningVariance::Unbiased,
-        };
-        let means = vec![f32::MAX, f32::INFINITY, f32::NEG_INFINITY];
-        let initial = (means, vec![initial; 3]);
-        let none = Affine { gamma: None, beta: None };
-        let expected = train(&layout, options, &x, none, (&initial.0, &initial.1));
-        for backend in Backend::available() {
-            let (mut mean, mut var) = initial.clone();
-            let mut y = x.clone();
-            BatchNorm::new(layout)
-                .momentum(options.momentum)
-                .backend(backend)
-                .train_in_place(
-                    None,
-                    None,
-                    Some(Running { mean: &mut mean, var: &mut var }),
-                    None,
-                    &mut y,
-                )
-                .expect("a correct call");
-            let context = (backend.name(), &initial, factor);
-            assert_bits(&mean, &expected.running_mean, "mean", &context);
-            assert_bits(&var, &expected.running_var, "variance", &context);
+    for layout in shapes::full_blocks() {
+        for turn in shapes::ALIGNMENTS {
+            case(layout, Kind::Normal, turn).check();
         }
-    }
-}
-
-/// The factor 1/batches is divided in f64: counts beyond 2^24 are not rounded to f32 before.
-#[test]
-fn cumulative_factor_of_many_batches() {
-    let layout = Layout::dense(5, 2).expect("a small layout");
-    let x = Source::new(3).fill(Kind::Mean(1.0), &layout);
-    for batches in [1, 2, 3, 7, (1 << 24) + 1, (1 << 24) + 3, (1 << 53) + 1, u64::MAX] {
-        let options = Options {
-            eps: 1e-5,
-            momentum: Momentum::Cumulative { batches },
-            running_variance: RunningVariance::Unbiased,
-        };
-        let none = Affine { gamma: None, beta: None };
-        let expected = train(&layout, options, &x, none, (&[0.0; 2], &[0.0; 2]));
-        let (mut mean, mut var, mut y) = ([0.0; 2], [0.0; 2], x.clone());
-        BatchNorm::new(layout)
-            .momentum(options.momentum)
-            .train_in_place(
-                None,
-                None,
-                Some(Running { mean: &mut mean, var: &mut var }),
-                None,
-                &mut y,
-            )
-            .expect("a correct call");
-        assert_bits(&mean, &expected.running_mean, "mean", &batches);
-        assert_bits(&var, &expected.running_var, "variance", &batches);
     }
 }
 
@@ -386,66 +346,6 @@ fn one_channel_does_not_touch_another() {
                     assert!(same, "channel {channel} of {layout:?} with {kind:?}, {backend}");
                 }
             }
-        }
-    }
-}
-
-/// Given variances at the borders: zero with and without eps, subnormal, huge, not a number.
-#[test]
-fn infer_with_odd_statistics() {
-    let var = [0.0, -0.0, 1e-45, 1e-38, f32::MAX, f32::INFINITY, f32::NAN, -1.0, -1e-5, 1.0];
-    let mean = [0.0, -0.0, 1e-45, 1e38, -f32::MAX, 1.0, 2.0, f32::NAN, f32::INFINITY, 1e-38];
-    let layout = Layout::dense(7, var.len()).expect("a small layout");
-    let x = Source::new(1).fill(Kind::Normal, &layout);
-    let none = Affine { gamma: None, beta: None };
-    for eps in [0.0, 1e-5, 1e-300, 1e300, 1e-45] {
-        let expected = infer(&layout, eps, &x, none, &mean, &var);
-        for backend in Backend::available() {
-            let mut y = Guarded::output(x.len(), 0);
-            BatchNorm::new(layout)
-                .eps(eps)
-                .backend(backend)
-                .infer(&x, None, None, &mean, &var, y.inside())
-                .expect("a correct call");
-            y.assert(&expected, "y", &(backend.name(), eps));
-        }
-    }
-}
-
-/// Moments that no batch would give: the limits of section 5 and the rounding of the mean.
-#[test]
-fn population_with_given_moments() {
-    let parts = [
-        (1, 5.0, 0.0),
-        (3, 1e7 + 0.25, 7.0),
-        (10, 0.1, 10.0 * 2.0_f64.powi(-126)),
-        (10, 0.1, 9.999 * 2.0_f64.powi(-126)),
-        (8, 1e-3, 8.0 * 2.0_f64.powi(127)),
-        (8, 1e-3, 8.0 * 2.0_f64.powi(128)),
-        (2, 3e38, 1e300),
-        (u64::MAX, -1.0, 1e19),
-        (4, f64::NAN, 4.0),
-        (4, 1.0, f64::NAN),
-        (4, 1.0, f64::INFINITY),
-        (4, 1.0, 1e-320),
-        (2, 1e300, 2.0),
-        (0, 0.0, 0.0),
-    ];
-    let moments = parts.map(|(n, mean, m2)| Moments::from_parts(n, mean, m2));
-    let triples = parts.map(|(n, mean, m2)| Triple { n, mean, m2 });
-    let layout = Layout::dense(50, parts.len()).expect("a small layout");
-    let x = Source::new(2).fill(Kind::Normal, &layout);
-    let none = Affine { gamma: None, beta: None };
-    for eps in [0.0, 1e-5] {
-        let expected = infer_population(&layout, eps, &x, none, &triples);
-        for backend in Backend::available() {
-            let mut y = Guarded::output(x.len(), 3);
-            BatchNorm::new(layout)
-                .eps(eps)
-                .backend(backend)
-                .infer_population(&x, None, None, &moments, y.inside())
-                .expect("a correct call");
-            y.assert(&expected, "y", &(backend.name(), eps));
         }
     }
 }

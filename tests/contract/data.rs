@@ -117,6 +117,17 @@ impl Source {
         (0..count).map(|_| self.normal()).collect()
     }
 
+    /// For γ, β and given statistics: zeros, ordinary values, and any bits at all.
+    pub(crate) fn odd_parameters(&mut self, count: usize) -> Vec<f32> {
+        (0..count)
+            .map(|_| match self.bits() % 8 {
+                0 => 0.0,
+                1 | 2 => self.normal(),
+                _ => f32::from_bits(self.bits() as u32),
+            })
+            .collect()
+    }
+
     /// For variances: positive, about 1, some of them 0.
     pub(crate) fn variances(&mut self, count: usize) -> Vec<f32> {
         (0..count).map(|_| (self.normal() + 1.0).max(0.0)).collect()
@@ -195,7 +206,7 @@ fn block_number(layout: &Layout, sample: usize, position: usize) -> usize {
         _ if layout.channels() == 1 => order / 1024,
         1 => order / 64,
         _ if layout.is_channels_last() => order / 64,
-        short @ 2..256 => sample / (4 * (256 / short)),
+        short @ 2..=1024 => sample >> (1024 / short).ilog2(),
         long => sample * long.div_ceil(1024) + position / 1024,
     }
 }

@@ -9,26 +9,29 @@ use crate::reference::group_norm::{Forward, forward};
 use crate::shapes;
 
 #[derive(Clone, Copy, Debug)]
-struct Case {
-    layout: Layout,
-    groups: usize,
-    kind: Kind,
-    turn: usize,
+pub(crate) struct Case {
+    pub(crate) layout: Layout,
+    pub(crate) groups: usize,
+    pub(crate) kind: Kind,
+    pub(crate) turn: usize,
 }
 
 impl Case {
-    fn check(&self) {
+    pub(crate) fn check(&self) {
         let mut source = Source::new(self.turn);
         let x = source.fill(self.kind, &self.layout);
         self.check_values(&x, source);
     }
 
     fn check_values(&self, x: &[f32], mut source: Source) {
-        let gamma = source.normals(self.layout.channels());
-        let beta = source.normals(self.layout.channels());
+        let channels = self.layout.channels();
+        self.check_with(x, &source.normals(channels), &source.normals(channels));
+    }
+
+    fn check_with(&self, x: &[f32], gamma: &[f32], beta: &[f32]) {
         let affine = Affine {
-            gamma: (self.turn % 3 != 1).then_some(&gamma),
-            beta: (self.turn % 4 != 1).then_some(&beta),
+            gamma: (self.turn % 3 != 1).then_some(gamma),
+            beta: (self.turn % 4 != 1).then_some(beta),
         };
         let eps = [1e-5, 0.0][self.turn % 2];
         let expected = forward(&self.layout, self.groups, eps, x, affine);
@@ -106,6 +109,29 @@ fn every_alignment() {
             for turn in 0..256 {
                 let groups = divisors[turn % divisors.len()];
                 Case { layout, groups, kind: Kind::Normal, turn }.check();
+            }
+        }
+    }
+    for layout in shapes::full_blocks() {
+        for turn in shapes::ALIGNMENTS {
+            Case { layout, groups: 1, kind: Kind::Normal, turn }.check();
+        }
+    }
+}
+
+/// γ and β of any bits.
+#[test]
+fn odd_parameters() {
+    let mut turn = 0;
+    for layout in shapes::few() {
+        for kind in [Kind::Normal, Kind::AnyFinite, Kind::Scale(1e15), Kind::Scale(1e-15)] {
+            let channels = layout.channels();
+            for groups in divisors(channels) {
+                let mut source = Source::new(turn);
+                let x = source.fill(kind, &layout);
+                let [gamma, beta] = [(); 2].map(|()| source.odd_parameters(channels));
+                Case { layout, groups, kind, turn }.check_with(&x, &gamma, &beta);
+                turn += 1;
             }
         }
     }

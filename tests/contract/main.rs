@@ -14,11 +14,16 @@
 mod backward;
 mod batch_norm;
 mod data;
+mod deep;
 mod dropout;
 mod fold;
 mod group_norm;
 mod guarded;
+mod hostile;
 mod moments;
+#[path = "../common/oracle.rs"]
+mod oracle;
 #[path = "../reference/mod.rs"]
 mod reference;
 mod shapes;
+mod statistics;

@@ -31,18 +31,32 @@ fn expected(x: &[f32]) -> Triple {
 fn of_a_slice() {
     for (turn, length) in LENGTHS.into_iter().chain([70_000]).enumerate() {
         for kind in KINDS {
-            let x = values(kind, length);
-            let moments = Moments::of(Guarded::new(&x, turn % 16).values());
-            assert_triple(&moments, expected(&x), &(length, kind));
+            check_slice(kind, length, turn % 16);
         }
     }
 }
 
+/// As many blocks as fill a level of the merge tree, one fewer and one more.
+#[test]
+fn of_many_blocks() {
+    for blocks in [127, 128, 129, 255, 256, 257, 511, 512, 513] {
+        for length in [1024 * blocks, 1024 * blocks - 1, 1024 * blocks + 1] {
+            check_slice(Kind::Normal, length, 0);
+        }
+    }
+}
+
+fn check_slice(kind: Kind, length: usize, offset: usize) {
+    let x = values(kind, length);
+    let moments = Moments::of(Guarded::new(&x, offset).values());
+    assert_triple(&moments, expected(&x), &(length, kind));
+}
+
 #[test]
 fn every_alignment_of_a_slice() {
-    let x = values(Kind::Normal, 300);
+    let x = values(Kind::Normal, 1040);
     for offset in 0..16 {
-        for length in [17, 64, 300] {
+        for length in [17, 64, 300, 1040] {
             let moments = Moments::of(Guarded::new(&x[..length], offset).values());
             assert_triple(&moments, expected(&x[..length]), &(offset, length));
         }
@@ -78,5 +92,57 @@ fn merged() {
         actual.merge(&Moments::from_parts(n, mean, m2));
         expected = expected.merged(Triple { n, mean, m2 });
         assert_triple(&actual, expected, &n);
+    }
+}
+
+/// Moments of no values are empty, whatever mean and M2 came with them.
+#[test]
+fn of_no_values() {
+    let empty = Moments::from_parts(0, 5.0, 7.0);
+    assert_eq!(empty, Moments::new());
+    assert_triple(&empty, Triple::EMPTY, &"from parts");
+    assert_eq!((empty.variance(), empty.std_dev()), (0.0, 0.0));
+
+    let some = Triple { n: 3, mean: 2.5, m2: 1.5 };
+    let parts = Moments::from_parts(some.n, some.mean, some.m2);
+    let (mut left, mut right) = (empty, parts);
+    left.merge(&parts);
+    right.merge(&empty);
+    assert_triple(&left, some, &"merged into nothing");
+    assert_triple(&right, some, &"nothing merged into it");
+
+    let mut pushed = empty;
+    pushed.push(3.0);
+    assert_triple(&pushed, Triple::EMPTY.pushed(3.0), &"pushed");
+}
+
+/// Counts that an f64 rounds, and counts that stop at the last one.
+#[test]
+fn of_as_many_values_as_can_be() {
+    let counts = [(1 << 53) - 2, (1 << 53) - 1, 1 << 53, (1 << 53) + 1, u64::MAX - 2, u64::MAX];
+    for n in counts {
+        let expected = Triple { n, mean: 0.75, m2: 1e3 };
+        let actual = Moments::from_parts(n, 0.75, 1e3);
+        assert_triple(&actual, expected, &n);
+        assert_same_f64(actual.variance(), expected.variance(), "variance", &n);
+
+        let values = [2.0, -1e20, 3.5, 0.25, 1e9];
+        let (mut pushed, mut extended) = (actual, actual);
+        let mut after = expected;
+        for value in values {
+            pushed.push(value);
+            after = after.pushed(value);
+            assert_triple(&pushed, after, &(n, value));
+        }
+        extended.extend(values);
+        assert_triple(&extended, after, &(n, "extended"));
+        assert_eq!(after.n, n.saturating_add(5));
+
+        for other in [1, 3, (1 << 53) + 1, u64::MAX - 1, u64::MAX] {
+            let mut merged = actual;
+            merged.merge(&Moments::from_parts(other, -4.0, 7.0));
+            let part = Triple { n: other, mean: -4.0, m2: 7.0 };
+            assert_triple(&merged, expected.merged(part), &(n, other));
+        }
     }
 }

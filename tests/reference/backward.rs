@@ -2,7 +2,8 @@
 
 use evenkeel::Layout;
 
-use super::real::{Real, reciprocal_root};
+use super::batch_norm::Constants as Statistics;
+use super::real::Real;
 use super::reduction::{Block, Reduction, channel_places, of_channel, tree};
 
 /// A = Σ dy, B = Σ dy·x̃, E = Σ x̃.
@@ -11,6 +12,12 @@ struct Sums<F> {
     a: F,
     b: F,
     e: F,
+}
+
+impl Sums<f32> {
+    fn widened(self) -> Sums<f64> {
+        Sums { a: self.a.into(), b: self.b.into(), e: self.e.into() }
+    }
 }
 
 /// The sums of a whole reduction.
@@ -59,8 +66,7 @@ impl Inputs<'_> {
             } else if reduction.blocks.len() == 1 {
                 return Total::OneBlock(narrow);
             } else {
-                let Sums { a, b, e } = narrow;
-                parts.push(Sums { a: a.into(), b: b.into(), e: e.into() });
+                parts.push(narrow.widened());
             }
         }
         let add = |p: Sums<f64>, q: Sums<f64>| Sums { a: p.a + q.a, b: p.b + q.b, e: p.e + q.e };
@@ -86,18 +92,14 @@ impl<F: Real> Constants<F> {
         Self { k, dbeta, dgamma, a: dbeta / n, b: dgamma / n, g: gamma * rstd }
     }
 
-    fn channel(&self, dx: impl Fn(&Self, usize) -> f32, places: &[usize]) -> Channel {
-        Channel {
-            dbeta: self.dbeta.to_f32(),
-            dgamma: self.dgamma.to_f32(),
-            dx: places.iter().map(|&i| dx(self, i)).collect(),
-        }
-    }
-
     fn dx(&self, inputs: &Inputs<'_>, i: usize) -> f32 {
         let dy = F::from_f32(inputs.dy[i]);
         let normalized = inputs.normalized::<F>(i);
         (self.g * ((dy - self.a) - (normalized - self.k) * self.b)).to_f32()
+    }
+
+    fn channel(&self, dx: Vec<f32>) -> Channel {
+        Channel { dbeta: self.dbeta.to_f32(), dgamma: self.dgamma.to_f32(), dx }
     }
 }
 
@@ -112,6 +114,19 @@ impl Constants<f64> {
             g: self.g as f32,
         }
     }
+}
+
+impl Constants<f32> {
+    /// Whether an apply in f32 is good enough.
+    fn fit(&self, gamma: f32, rstd: f32) -> bool {
+        let fits = |v: f32| v == 0.0 || (v.is_normal() && v.abs() < 2.0_f32.powi(64));
+        factor_fits(self.g, gamma, rstd) && fits(self.a) && fits(self.b)
+    }
+}
+
+/// Whether g = γ·rstd is a normal number, or zero because a factor is.
+fn factor_fits(g: f32, gamma: f32, rstd: f32) -> bool {
+    g.is_normal() || gamma == 0.0 || rstd == 0.0
 }
 
 /// What one channel gives: dβ, dγ and its part of dx, each rounded once.
@@ -156,22 +171,21 @@ pub(crate) fn backward(
         let gamma = gamma.map_or(1.0, |values| values[channel]);
         let places = channel_places(layout, channel);
         let n = places.len() as u64;
-        match inputs.total(&of_channel(layout, channel)) {
+        let total = inputs.total(&of_channel(layout, channel));
+        let in_f64 = |sums| Constants::<f64>::new(sums, n as f64, gamma.into(), inputs.rstd.into());
+        let (narrow, accurate, wide) = match total {
             Total::OneBlock(sums) => {
-                let constants = Constants::new(sums, f32::from_count(n), gamma, inputs.rstd);
-                constants.channel(|constants, i| constants.dx(&inputs, i), &places)
+                (Constants::new(sums, n as f32, gamma, inputs.rstd), in_f64(sums.widened()), false)
             }
-            Total::Merged { sums, wide } => {
-                let (gamma, rstd) = (f64::from(gamma), f64::from(inputs.rstd));
-                let constants = Constants::new(sums, f64::from_count(n), gamma, rstd);
-                let rounded = constants.rounded();
-                if wide {
-                    constants.channel(|constants, i| constants.dx(&inputs, i), &places)
-                } else {
-                    constants.channel(|_, i| rounded.dx(&inputs, i), &places)
-                }
-            }
-        }
+            Total::Merged { sums, wide } => (in_f64(sums).rounded(), in_f64(sums), wide),
+        };
+        let dx = if wide || !narrow.fit(gamma, inputs.rstd) {
+            places.iter().map(|&i| accurate.dx(&inputs, i)).collect()
+        } else {
+            places.iter().map(|&i| narrow.dx(&inputs, i)).collect()
+        };
+        // Which apply is taken changes nothing here. For one block in f32 these are f32's.
+        narrow.channel(dx)
     })
 }
 
@@ -186,19 +200,21 @@ pub(crate) fn backward_inference(
     var: &[f32],
 ) -> Gradients {
     Gradients::new(layout, |channel| {
-        let rstd = reciprocal_root(var[channel], eps as f32);
+        let rstd = Statistics::given(mean[channel], var[channel], eps).saved_rstd();
         let inputs = Inputs { dy, x, mean: mean[channel], rstd };
         let gamma = gamma.map_or(1.0, |values| values[channel]);
-        let places = channel_places(layout, channel);
-        let narrow_dx = || places.iter().map(|&i| dy[i] * (gamma * rstd)).collect();
+        let (dbeta, dgamma, wide) = match inputs.total(&of_channel(layout, channel)) {
+            Total::OneBlock(Sums { a, b, .. }) => (a, b, false),
+            Total::Merged { sums: Sums { a, b, .. }, wide } => (a as f32, b as f32, wide),
+        };
+        let factor = gamma * rstd;
         let wide_factor = f64::from(gamma) * f64::from(rstd);
-        let wide_dx = || places.iter().map(|&i| (f64::from(dy[i]) * wide_factor) as f32).collect();
-        match inputs.total(&of_channel(layout, channel)) {
-            Total::OneBlock(Sums { a, b, .. }) => Channel { dbeta: a, dgamma: b, dx: narrow_dx() },
-            Total::Merged { sums: Sums { a, b, .. }, wide } => {
-                let dx = if wide { wide_dx() } else { narrow_dx() };
-                Channel { dbeta: a as f32, dgamma: b as f32, dx }
-            }
-        }
+        let places = channel_places(layout, channel);
+        let dx = if wide || !factor_fits(factor, gamma, rstd) {
+            places.iter().map(|&i| (f64::from(dy[i]) * wide_factor) as f32).collect()
+        } else {
+            places.iter().map(|&i| dy[i] * factor).collect()
+        };
+        Channel { dbeta, dgamma, dx }
     })
 }

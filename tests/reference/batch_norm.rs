@@ -9,27 +9,65 @@ use super::reduction::{channel_places, of_channel};
 /// Section 6: what a channel's (or a group's) elements are normalized with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Constants {
-    Narrow { mean_hi: f32, mean_lo: f32, rstd: f32, deviation: Deviation },
-    Wide { mean: f64, rstd: f64 },
+    Narrow { mean_hi: f32, mean_lo: f32, deviation: Deviation },
+    Wide(Wide),
 }
 
-/// Section 7: what γ is combined with.
+/// Everything in f64.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wide {
+    mean: f64,
+    rstd: f64,
+}
+
+/// In which form the deviation of a reduction that is not wide is known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Deviation {
-    /// sqrt(var + eps32)
+    /// var + eps is exactly zero.
+    Zero,
+    /// sqrt(var + eps32): one block in f32.
     Root(f32),
-    /// rstd64
+    /// rstd64: var is in f64.
     Reciprocal(f64),
 }
 
 impl Deviation {
-    /// g of section 7.
-    fn times(self, gamma: f32) -> f32 {
-        match self {
-            Self::Root(0.0) => 0.0,
+    /// g of section 7, and whether the channel can be applied with it.
+    fn times(self, gamma: f32) -> (f32, bool) {
+        let g = match self {
+            Self::Zero => return (0.0, true),
+            _ if gamma == 0.0 => return (0.0, true),
             Self::Root(root) => gamma / root,
             Self::Reciprocal(rstd) => (f64::from(gamma) * rstd) as f32,
+        };
+        (g, g.is_normal())
+    }
+
+    /// rstd in f32, where γ has to stay out of it; and whether elements can be applied with it.
+    fn reciprocal(self) -> (f32, bool) {
+        let rstd = match self {
+            Self::Zero => return (0.0, true),
+            Self::Root(root) => 1.0 / root,
+            Self::Reciprocal(rstd) => rstd as f32,
+        };
+        (rstd, rstd.is_normal())
+    }
+
+    /// rstd64 of a channel that is applied as a wide one.
+    fn widened(self) -> f64 {
+        match self {
+            Self::Zero => 0.0,
+            Self::Root(root) => 1.0 / f64::from(root),
+            Self::Reciprocal(rstd) => rstd,
         }
+    }
+}
+
+impl Wide {
+    /// Section 7, second formula.
+    fn apply(self, x: f32, gamma: f32, beta: f32) -> f32 {
+        let (x, gamma, beta) = (f64::from(x), f64::from(gamma), f64::from(beta));
+        (((x - self.mean) * self.rstd) * gamma + beta) as f32
     }
 }
 
@@ -41,63 +79,92 @@ impl Constants {
         }
     }
 
-    fn in_f32(mean_hi: f32, mean_lo: f32, variance: f32, eps: f64) -> Self {
-        let rstd = reciprocal_root(variance, eps as f32);
-        let deviation = Deviation::Root((variance + eps as f32).sqrt());
-        Self::Narrow { mean_hi, mean_lo, rstd, deviation }
+    /// One block in f32.
+    fn in_f32(m: f32, c: f32, variance: f32, eps: f64) -> Self {
+        let sum = variance + eps as f32;
+        let root = sum.sqrt();
+        let exactly_zero = f64::from(variance) + eps == 0.0;
+        let usable = sum.is_normal() && sum > 0.0;
+        if (!usable && !exactly_zero) || could_overflow(m) {
+            let mean = f64::from(m) + f64::from(c);
+            return Self::Wide(Wide { mean, rstd: reciprocal_root(variance.into(), eps) });
+        }
+        let deviation = if exactly_zero { Deviation::Zero } else { Deviation::Root(root) };
+        Self::Narrow { mean_hi: m, mean_lo: c, deviation }
     }
 
+    /// The variance is in f64.
     fn merged(triple: Triple, wide: bool, eps: f64) -> Self {
         let rstd = reciprocal_root(triple.variance(), eps);
-        if wide || rstd > f64::from(f32::MAX) {
-            return Self::Wide { mean: triple.mean, rstd };
-        }
         let mean_hi = triple.mean as f32;
+        if wide || could_overflow(mean_hi) {
+            return Self::Wide(Wide { mean: triple.mean, rstd });
+        }
         let mean_lo = (triple.mean - f64::from(mean_hi)) as f32;
-        let deviation = Deviation::Reciprocal(rstd);
-        Self::Narrow { mean_hi, mean_lo, rstd: rstd as f32, deviation }
+        let exactly_zero = triple.variance() + eps == 0.0;
+        let deviation = if exactly_zero { Deviation::Zero } else { Deviation::Reciprocal(rstd) };
+        Self::Narrow { mean_hi, mean_lo, deviation }
     }
 
-    /// Given statistics: inference.
+    /// Given statistics (inference) are one block in f32.
     pub(crate) fn given(mean: f32, variance: f32, eps: f64) -> Self {
         Self::in_f32(mean, 0.0, variance, eps)
     }
 
-    /// Given moments "go through this section as more blocks do".
+    /// Given moments are more blocks.
     pub(crate) fn population(triple: Triple, eps: f64) -> Self {
         let wide = outside_f32(triple.variance());
         Self::merged(triple, wide, eps)
     }
 
+    /// rstd as section 6 saves it.
+    pub(crate) fn saved_rstd(self) -> f32 {
+        match self {
+            Self::Narrow { deviation: Deviation::Zero, .. } => 0.0,
+            Self::Narrow { deviation: Deviation::Root(root), .. } => 1.0 / root,
+            Self::Narrow { deviation: Deviation::Reciprocal(rstd), .. }
+            | Self::Wide(Wide { rstd, .. }) => {
+                if rstd.is_finite() {
+                    saturate(rstd as f32)
+                } else {
+                    rstd as f32
+                }
+            }
+        }
+    }
+
     /// Section 7.
     pub(crate) fn apply(self, x: f32, gamma: f32, beta: f32) -> f32 {
-        let Self::Narrow { rstd, deviation, .. } = self else {
-            return self.apply_factors(x, f32::NAN, gamma, beta);
-        };
-        let g = deviation.times(gamma);
-        if g.is_normal() {
-            self.apply_factors(x, g, 1.0, beta)
-        } else {
-            self.apply_factors(x, rstd, gamma, beta)
+        match self {
+            Self::Wide(wide) => wide.apply(x, gamma, beta),
+            Self::Narrow { mean_hi, mean_lo, deviation } => match deviation.times(gamma) {
+                (g, true) => ((x - mean_hi) - mean_lo) * g + beta,
+                (_, false) => widened(mean_hi, mean_lo, deviation).apply(x, gamma, beta),
+            },
         }
     }
 
     /// Section 7, where γ differs from element to element.
     pub(crate) fn apply_each(self, x: f32, gamma: f32, beta: f32) -> f32 {
-        let rstd = if let Self::Narrow { rstd, .. } = self { rstd } else { f32::NAN };
-        self.apply_factors(x, rstd, gamma, beta)
-    }
-
-    /// Section 7 with a and b; of a wide reduction, b is γ and a is not used.
-    fn apply_factors(self, x: f32, a: f32, b: f32, beta: f32) -> f32 {
         match self {
-            Self::Narrow { mean_hi, mean_lo, .. } => (((x - mean_hi) - mean_lo) * a) * b + beta,
-            Self::Wide { mean, rstd } => {
-                let (gamma, beta) = (f64::from(b), f64::from(beta));
-                (((f64::from(x) - mean) * rstd) * gamma + beta) as f32
-            }
+            Self::Wide(wide) => wide.apply(x, gamma, beta),
+            Self::Narrow { mean_hi, mean_lo, deviation } => match deviation.reciprocal() {
+                (rstd, true) => (((x - mean_hi) - mean_lo) * rstd) * gamma + beta,
+                (_, false) => widened(mean_hi, mean_lo, deviation).apply(x, gamma, beta),
+            },
         }
     }
+}
+
+/// Section 6: whether |mean_hi| is not below 2^102. A NaN is not.
+fn could_overflow(mean_hi: f32) -> bool {
+    let below = mean_hi.abs() < 2.0_f32.powi(102);
+    !below
+}
+
+/// "Applied as a wide one": from the constants of a channel that is not.
+fn widened(mean_hi: f32, mean_lo: f32, deviation: Deviation) -> Wide {
+    Wide { mean: f64::from(mean_hi) + f64::from(mean_lo), rstd: deviation.widened() }
 }
 
 /// Saved statistics (section 6).
@@ -106,12 +173,7 @@ pub(crate) fn saved(reduced: Reduced, eps: f64) -> (f32, f32) {
         Reduced::OneBlock { m, c, .. } => m + c,
         Reduced::Merged { triple, .. } => triple.mean as f32,
     };
-    let rstd = match Constants::of(reduced, eps) {
-        Constants::Narrow { rstd, .. } => rstd,
-        Constants::Wide { rstd, .. } if rstd.is_finite() => saturate(rstd as f32),
-        Constants::Wide { rstd, .. } => rstd as f32,
-    };
-    (mean, rstd)
+    (mean, Constants::of(reduced, eps).saved_rstd())
 }
 
 /// Section 8: the factor of the new value.

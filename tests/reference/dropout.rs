@@ -29,9 +29,12 @@ pub(crate) fn inverted_scale(threshold: u64) -> f32 {
     if threshold == ONE { 0.0 } else { (ONE as f64 / (ONE - threshold) as f64) as f32 }
 }
 
-/// The factor of inference under `Scaling::AtInference`.
-pub(crate) fn inference_scale(threshold: u64) -> f32 {
-    ((ONE - threshold) as f64 / ONE as f64) as f32
+/// Inference under `Scaling::AtInference`. Where all is dropped nothing is multiplied: a NaN gives
+/// +0.0 too.
+pub(crate) fn infer(threshold: u64, x: &[f32]) -> Vec<f32> {
+    let factor = ((ONE - threshold) as f64 / ONE as f64) as f32;
+    let value = |&x: &f32| if threshold == ONE { 0.0 } else { x * factor };
+    x.iter().map(value).collect()
 }
 
 /// Kept values times `scale`, +0.0 elsewhere. A dropped NaN is +0.0 too: nothing is multiplied.

@@ -44,7 +44,7 @@ fn block_moments<F: Real>(block: &Block, x: &[f32]) -> (BlockMoments<F>, bool) {
     }
 
     let difference = q - e * c;
-    let m2 = if difference > F::ZERO || difference.nan() { difference } else { F::ZERO };
+    let m2 = if difference < F::ZERO { F::ZERO } else { difference };
 
     let smallest = F::from_f32(2.0_f32.powi(-100));
     let varies = block.elements().any(|i| value(i) - m != F::ZERO);
@@ -64,7 +64,7 @@ pub(crate) fn merge(a: Triple, b: Triple) -> Triple {
     let total = n_a + n_b;
     let delta = b.mean - a.mean;
     Triple {
-        n: a.n + b.n,
+        n: a.n.saturating_add(b.n),
         mean: a.mean + delta * (n_b / total),
         m2: (a.m2 + b.m2) + (delta * delta) * ((n_a * n_b) / total),
     }
@@ -122,7 +122,12 @@ impl Reduced {
 impl Triple {
     pub(crate) const EMPTY: Self = Self { n: 0, mean: 0.0, m2: 0.0 };
 
-    /// var = M2 / N, and 0 of nothing: `Moments::variance` defines it so.
+    /// Section 11: moments of no values have mean 0 and M2 0, whatever they are put together from.
+    pub(crate) fn from_parts(n: u64, mean: f64, m2: f64) -> Self {
+        if n == 0 { Self::EMPTY } else { Self { n, mean, m2 } }
+    }
+
+    /// var = M2 / N, and 0 of nothing (section 6).
     pub(crate) fn variance(self) -> f64 {
         if self.n == 0 { 0.0 } else { self.m2 / self.n as f64 }
     }
@@ -140,7 +145,7 @@ impl Triple {
 
     /// Section 11: Welford's recurrence.
     pub(crate) fn pushed(self, x: f64) -> Self {
-        let n = self.n + 1;
+        let n = self.n.saturating_add(1);
         let delta = x - self.mean;
         let mean = self.mean + delta / n as f64;
         Self { n, mean, m2: self.m2 + delta * (x - mean) }

@@ -13,21 +13,17 @@ pub(crate) trait Real:
 {
     const ZERO: Self;
     const HALF: Self;
-    const ONE: Self;
 
     fn from_f32(value: f32) -> Self;
     /// Exact where it fits, rounded to nearest even beyond.
     fn from_count(count: u64) -> Self;
     fn to_f32(self) -> f32;
-    fn square_root(self) -> Self;
     fn finite(self) -> bool;
-    fn nan(self) -> bool;
 }
 
 impl Real for f32 {
     const ZERO: Self = 0.0;
     const HALF: Self = 0.5;
-    const ONE: Self = 1.0;
 
     fn from_f32(value: f32) -> Self {
         value
@@ -41,23 +37,14 @@ impl Real for f32 {
         self
     }
 
-    fn square_root(self) -> Self {
-        self.sqrt()
-    }
-
     fn finite(self) -> bool {
         self.is_finite()
-    }
-
-    fn nan(self) -> bool {
-        self.is_nan()
     }
 }
 
 impl Real for f64 {
     const ZERO: Self = 0.0;
     const HALF: Self = 0.5;
-    const ONE: Self = 1.0;
 
     fn from_f32(value: f32) -> Self {
         Self::from(value)
@@ -71,23 +58,15 @@ impl Real for f64 {
         self as f32
     }
 
-    fn square_root(self) -> Self {
-        self.sqrt()
-    }
-
     fn finite(self) -> bool {
         self.is_finite()
     }
-
-    fn nan(self) -> bool {
-        self.is_nan()
-    }
 }
 
-/// 1 / sqrt(variance + eps), and 0 where the sum is exactly zero (section 6).
-pub(crate) fn reciprocal_root<F: Real>(variance: F, eps: F) -> F {
+/// rstd64 = 1 / sqrt(variance + eps), and 0 where the sum is exactly zero (section 6).
+pub(crate) fn reciprocal_root(variance: f64, eps: f64) -> f64 {
     let sum = variance + eps;
-    if sum == F::ZERO { F::ZERO } else { F::ONE / sum.square_root() }
+    if sum == 0.0 { 0.0 } else { 1.0 / sum.sqrt() }
 }
 
 /// "A value above the largest finite f32 becomes that number."

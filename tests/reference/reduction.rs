@@ -6,15 +6,16 @@ use evenkeel::Layout;
 
 use super::real::Real;
 
-/// One element (or none, past a segment's end) for every lane.
+/// One element (or none, past a block's end) for every lane.
 pub(crate) type Group = Vec<Option<usize>>;
 
 /// One set of accumulators, one a lane, and the groups that are added to it in turn.
 pub(crate) type Chain = Vec<Group>;
 
-/// Up to four chains.
+/// Up to 64 groups, dealt out to four chains.
 pub(crate) struct Block {
-    pub(crate) chains: Vec<Chain>,
+    lanes: usize,
+    chains: [Chain; 4],
 }
 
 /// All blocks of one mean and variance. The numbers in it are places in the data.
@@ -24,7 +25,20 @@ pub(crate) struct Reduction {
 
 const LANES: usize = 16;
 
+/// Elements that fill a block.
+const BLOCK: usize = 1024;
+
 impl Block {
+    /// Group g is added to chain g mod 4.
+    fn new(groups: Vec<Group>) -> Self {
+        let lanes = groups[0].len();
+        let mut chains = [const { Vec::new() }; 4];
+        for (g, group) in groups.into_iter().enumerate() {
+            chains[g % 4].push(group);
+        }
+        Self { lanes, chains }
+    }
+
     pub(crate) fn elements(&self) -> impl Iterator<Item = usize> {
         self.chains.iter().flatten().flatten().flatten().copied()
     }
@@ -35,7 +49,7 @@ impl Block {
 
     /// Σ term(i) over the block.
     pub(crate) fn sum<F: Real>(&self, term: impl Fn(usize) -> F) -> F {
-        let lanes = self.chains[0][0].len();
+        let lanes = self.lanes;
         let mut chain_sums = vec![vec![F::ZERO; lanes]; 4];
         for (sums, chain) in chain_sums.iter_mut().zip(&self.chains) {
             for group in chain {
@@ -63,47 +77,28 @@ fn fold<F: Real>(mut lanes: Vec<F>) -> F {
 /// Section 3: a reduction over contiguous segments of equal length.
 pub(crate) fn along(segments: &[Range<usize>]) -> Reduction {
     let length = segments[0].len();
-    let blocks = if length >= 256 {
-        segments.iter().flat_map(long_segment).collect()
-    } else {
-        short_segments(segments, 256 / length)
-    };
-    Reduction { blocks }
+    let mut in_block = 1;
+    while 2 * in_block * length <= BLOCK {
+        in_block *= 2;
+    }
+    // Whole segments one behind the other; a long one alone, and then cut.
+    let pieces = segments.chunks(in_block).map(|whole| whole.iter().cloned().flatten().collect());
+    let block = |places: &[usize]| Block::new(groups(places));
+    let blocks =
+        pieces.flat_map(|piece: Vec<usize>| piece.chunks(BLOCK).map(block).collect::<Vec<_>>());
+    Reduction { blocks: blocks.collect() }
 }
 
-fn long_segment(segment: &Range<usize>) -> Vec<Block> {
-    cut(segment, 1024)
-        .iter()
-        .map(|block| Block { chains: cut(block, 256).iter().map(groups).collect() })
-        .collect()
+/// Section 2: 16 elements at a time.
+fn groups(places: &[usize]) -> Vec<Group> {
+    let group = |sixteen: &[usize]| (0..LANES).map(|lane| sixteen.get(lane).copied()).collect();
+    places.chunks(LANES).map(group).collect()
 }
 
-fn short_segments(segments: &[Range<usize>], segments_per_chain: usize) -> Vec<Block> {
-    let chains: Vec<Chain> = segments
-        .chunks(segments_per_chain)
-        .map(|whole| whole.iter().flat_map(groups).collect())
-        .collect();
-    chains.chunks(4).map(|four| Block { chains: four.to_vec() }).collect()
-}
-
-/// Pieces of `size` elements, the last one short.
-fn cut(range: &Range<usize>, size: usize) -> Vec<Range<usize>> {
-    range.clone().step_by(size).map(|start| start..range.end.min(start + size)).collect()
-}
-
-/// Section 2: 16 elements at a time, the first of the piece in lane 0.
-fn groups(piece: &Range<usize>) -> Vec<Group> {
-    piece
-        .clone()
-        .step_by(LANES)
-        .map(|start| (start..start + LANES).map(|i| (i < piece.end).then_some(i)).collect())
-        .collect()
-}
-
-/// Section 10: a reduction down one column, given the places of its values row by row.
+/// Section 10: a reduction down one column, given the places of its values row by row. A group is a
+/// row, and has one lane.
 pub(crate) fn column(values: &[usize]) -> Reduction {
-    let chain = |rows: &[usize]| -> Chain { rows.iter().map(|&i| vec![Some(i)]).collect() };
-    let block = |rows: &[usize]| Block { chains: rows.chunks(16).map(chain).collect() };
+    let block = |rows: &[usize]| Block::new(rows.iter().map(|&i| vec![Some(i)]).collect());
     Reduction { blocks: values.chunks(64).map(block).collect() }
 }
 

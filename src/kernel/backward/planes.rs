@@ -1,10 +1,10 @@
 //! Backward of channels whose values lie in planes.
 
-use super::super::apply::{part, part_mut, store_first};
+use super::super::apply::{last_lanes, part, part_mut, store_last};
 use super::super::block::add;
 use super::super::finish::narrow;
-use super::super::lanes::{LANES, Lanes, Wide, padded};
-use super::super::rows::{RowBlock, Segments};
+use super::super::lanes::{LANES, Lanes, Wide};
+use super::super::rows::{BLOCK, RowBlock, Segments};
 use super::super::tree::{LEVELS, Tree};
 use super::{Channel, Gradient, Mode, Pass, block_sums, rescue};
 use fearless_simd::{Simd, SimdBase as _, f32x16};
@@ -28,49 +28,57 @@ impl PlaneSums {
     }
 }
 
-/// The sums of one block. Out of line, so that there is one copy of it.
-#[inline(never)]
+/// The sums of one block, whose elements are the first of both inputs.
+#[inline(always)]
 fn sum_row_block<S: Simd>(
     simd: S,
-    pass: &Pass<'_>,
+    inputs: [&[f32]; 2],
     block: RowBlock,
     channel: Channel<f32>,
 ) -> PlaneSums {
-    simd.vectorize(
-        #[inline(always)]
-        || {
-            let inputs = [pass.dy, pass.x];
-            let mean = <f32x16<S>>::filled(simd, channel.mean);
-            let rstd = <f32x16<S>>::filled(simd, channel.rstd);
-            let sums = block_sums(simd, block, inputs, mean, rstd);
-            if sums.iter().all(|sum| sum.is_finite()) {
-                return PlaneSums::Narrow(sums);
-            }
-            PlaneSums::Merged { sums: rescue(simd, block, inputs, mean, rstd), wide: true }
-        },
-    )
+    let mean = <f32x16<S>>::filled(simd, channel.mean);
+    let rstd = <f32x16<S>>::filled(simd, channel.rstd);
+    let sums = match block.full() {
+        Some(full) => block_sums(simd, full, inputs, mean, rstd),
+        None => block_sums(simd, block, inputs, mean, rstd),
+    };
+    if sums.iter().all(|sum| sum.is_finite()) {
+        return PlaneSums::Narrow(sums);
+    }
+    PlaneSums::Merged { sums: rescue(simd, block, inputs, mean, rstd), wide: true }
 }
 
+/// Sums all planes of a channel. `copies` has room for a block of each input.
 #[inline(never)]
 pub(super) fn sum_rows<S: Simd>(
     simd: S,
     pass: &Pass<'_>,
     segments: Segments,
     channel: Channel<f32>,
+    copies: &mut [[f32; BLOCK]; 2],
 ) -> PlaneSums {
-    let mut blocks = segments.blocks();
-    let Some(block) = blocks.next() else { return PlaneSums::Narrow([0.0; 3]) };
-    let only = sum_row_block(simd, pass, block, channel);
-    let Some(second) = blocks.next() else { return only };
-    let mut tree = Tree::<[f64; 3], LEVELS>::new([0.0; 3]);
-    let (sums, mut any_wide) = only.merged();
-    tree.push(sums, add);
-    for block in core::iter::once(second).chain(blocks) {
-        let (sums, wide) = sum_row_block(simd, pass, block, channel).merged();
-        any_wide |= wide;
-        tree.push(sums, add);
-    }
-    PlaneSums::Merged { sums: tree.finish(add).unwrap_or([0.0; 3]), wide: any_wide }
+    let [dy_copy, x_copy] = copies;
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            let mut blocks = segments.blocks(1).map(|(_, block)| block);
+            let mut tree = Tree::<[f64; 3], LEVELS>::new([0.0; 3]);
+            let mut any_wide = false;
+            let mut next = blocks.next();
+            while let Some(block) = next {
+                next = blocks.next();
+                let inputs = [block.joined(pass.dy, dy_copy), block.joined(pass.x, x_copy)];
+                let sums = sum_row_block(simd, inputs, RowBlock::of(block), channel);
+                if tree.is_empty() && next.is_none() {
+                    return sums;
+                }
+                let (sums, wide) = sums.merged();
+                any_wide |= wide;
+                tree.push(sums, add);
+            }
+            PlaneSums::Merged { sums: tree.finish(add).unwrap_or([0.0; 3]), wide: any_wide }
+        },
+    )
 }
 
 /// A channel's gradient in the arithmetic that its sums ask for.
@@ -84,10 +92,26 @@ impl PlaneGradient {
     #[inline(always)]
     pub(super) fn new(mode: Mode, n: usize, sums: PlaneSums, channel: Channel<f32>) -> Self {
         match sums {
-            PlaneSums::Narrow(sums) => Self::Narrow(Gradient::new(mode, n, sums, channel)),
+            PlaneSums::Narrow(sums) => {
+                let gradient = Gradient::new(mode, n, sums, channel);
+                if gradient.fits(mode, channel) {
+                    return Self::Narrow(gradient);
+                }
+                let Gradient { dgamma, dbeta, .. } = gradient;
+                let (dgamma, dbeta) = (f64::from(dgamma), f64::from(dbeta));
+                let [a, b, e] = sums;
+                let sums = [f64::from(a), f64::from(b), f64::from(e)];
+                let wide = Gradient::new(mode, n, sums, channel.widened());
+                Self::Wide(Gradient { dgamma, dbeta, ..wide })
+            }
             PlaneSums::Merged { sums, wide } => {
                 let gradient = Gradient::new(mode, n, sums, channel.widened());
-                if wide { Self::Wide(gradient) } else { Self::Narrow(gradient.each(narrow)) }
+                let rounded = gradient.each(narrow);
+                if wide || !rounded.fits(mode, channel) {
+                    Self::Wide(gradient)
+                } else {
+                    Self::Narrow(rounded)
+                }
             }
         }
     }
@@ -140,16 +164,16 @@ fn write_each_plane<S: Simd, V: Lanes<S>>(
 ) {
     let Pass { mode, dy, x, dx: Some(dx) } = pass else { return };
     for start in segments.starts() {
-        let (dys, dy_rest) = part(dy, start, segments.len).as_chunks::<LANES>();
-        let (xs, x_rest) = part(x, start, segments.len).as_chunks::<LANES>();
-        let (dxs, dx_rest) = part_mut(dx, start, segments.len).as_chunks_mut::<LANES>();
-        for ((dy, x), dx) in dys.iter().zip(xs).zip(dxs) {
+        let (dy, x) = (part(dy, start, segments.len), part(x, start, segments.len));
+        let dx = part_mut(dx, start, segments.len);
+        let dys = dy.as_chunks::<LANES>().0.iter();
+        let inputs = dys.zip(x.as_chunks::<LANES>().0);
+        for ((dy, x), dx) in inputs.zip(dx.as_chunks_mut::<LANES>().0) {
             let (dy, x) = (V::load(simd, dy), V::load(simd, x));
             gradient.dx(*mode, mean, rstd, dy, x).narrow().store_array(dx);
         }
-        if !dx_rest.is_empty() {
-            let (dy, x) = (V::load(simd, &padded(dy_rest)), V::load(simd, &padded(x_rest)));
-            store_first(dx_rest, gradient.dx(*mode, mean, rstd, dy, x).narrow());
+        if let (Some(dy), Some(x)) = (last_lanes(simd, dy), last_lanes(simd, x)) {
+            store_last(dx, gradient.dx(*mode, mean, rstd, dy, x).narrow());
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use super::super::apply::{part_mut, store_strip};
 use super::super::block::add;
-use super::super::columns::{BLOCK_ROWS, ColumnBlock, Strip, load_lanes};
-use super::super::lanes::{LANES, Lanes, Value as _, Wide, first_lanes, widened};
-use super::super::tree::{FEW_LEVELS, LEVELS, Tree};
+use super::super::columns::{BLOCK_ROWS, Band, ColumnBlock, STRIPS, Strip, load_lanes};
+use super::super::lanes::{LANES, Lanes, Value as _, Wide, widened};
+use super::super::tree::{FEW_BLOCKS, FEW_LEVELS, LEVELS, Tree};
 use super::{Channel, Gradient, Mode, Pass, block_sums, rescue};
 use fearless_simd::{Select as _, Simd, SimdMask as _, f32x16, mask32x16};
 
@@ -68,6 +68,12 @@ fn finite<S: Simd>(v: f32x16<S>) -> mask32x16<S> {
 }
 
 impl<S: Simd> StripSums<S> {
+    /// The sums of no rows.
+    #[inline(always)]
+    fn nothing(simd: S) -> Self {
+        Self::One { narrow: [f32x16::filled(simd, 0.0); 3], rescued: None }
+    }
+
     /// The sums in f64, and the channels that needed it.
     #[inline(always)]
     fn merged(self, simd: S) -> ([Wide<S>; 3], mask32x16<S>) {
@@ -91,43 +97,56 @@ impl<S: Simd> StripSums<S> {
     }
 }
 
+/// Sums every strip of a band.
 #[inline(always)]
-pub(super) fn sum_strip<S: Simd>(
+pub(super) fn sum_band<S: Simd>(
     simd: S,
     pass: &Pass<'_>,
-    strip: Strip,
-    channel: Channel<f32x16<S>>,
-) -> StripSums<S> {
-    let mut blocks = strip.blocks(simd);
-    match blocks.next() {
-        Some(block) if strip.rows <= BLOCK_ROWS => sum_column_block(simd, pass, block, channel),
-        _ if strip.rows < BLOCK_ROWS << FEW_LEVELS => {
-            merge_blocks::<S, FEW_LEVELS>(simd, pass, strip, channel)
+    band: Band,
+    channels: &[Channel<f32x16<S>>; STRIPS],
+) -> [StripSums<S>; STRIPS] {
+    if band.rows <= BLOCK_ROWS {
+        let mut sums = [StripSums::nothing(simd); STRIPS];
+        for ((sums, channel), (_, strip)) in sums.iter_mut().zip(channels).zip(band.strips()) {
+            *sums = sum_column_block(simd, pass, ColumnBlock::new(simd, strip), *channel);
         }
-        _ => merge_blocks::<S, LEVELS>(simd, pass, strip, channel),
+        sums
+    } else if band.rows <= BLOCK_ROWS * FEW_BLOCKS {
+        merge_tiles::<S, FEW_LEVELS>(simd, pass, band, channels)
+    } else {
+        merge_tiles::<S, LEVELS>(simd, pass, band, channels)
     }
 }
 
-/// Sums a strip of more than one block.
+/// Sums a band of more than one block a strip.
 #[inline(never)]
-fn merge_blocks<S: Simd, const N: usize>(
+fn merge_tiles<S: Simd, const N: usize>(
     simd: S,
     pass: &Pass<'_>,
-    strip: Strip,
-    channel: Channel<f32x16<S>>,
-) -> StripSums<S> {
+    band: Band,
+    channels: &[Channel<f32x16<S>>; STRIPS],
+) -> [StripSums<S>; STRIPS] {
     simd.vectorize(
         #[inline(always)]
         || {
             let blank = [Wide::filled(simd, 0.0); 3];
-            let mut tree = Tree::<[Wide<S>; 3], N>::new(blank);
-            let mut rescued = mask32x16::splat(simd, false);
-            for block in strip.blocks(simd) {
-                let (sums, lanes) = sum_column_block(simd, pass, block, channel).merged(simd);
-                tree.push(sums, add);
-                rescued |= lanes;
+            let nobody = mask32x16::splat(simd, false);
+            let mut trees = [(Tree::<[Wide<S>; 3], N>::new(blank), nobody); STRIPS];
+            for tile in band.tiles() {
+                let strips = trees.iter_mut().zip(channels).zip(tile.strips());
+                for (((tree, rescued), channel), (_, strip)) in strips {
+                    let block = ColumnBlock::new(simd, strip);
+                    let (sums, lanes) = sum_column_block(simd, pass, block, *channel).merged(simd);
+                    tree.push(sums, add);
+                    *rescued |= lanes;
+                }
             }
-            StripSums::Merged { sums: tree.finish(add).unwrap_or(blank), rescued }
+            let mut sums = [StripSums::nothing(simd); STRIPS];
+            for (slot, (tree, rescued)) in sums.iter_mut().zip(&trees) {
+                let sums = tree.finish(add).unwrap_or(blank);
+                *slot = StripSums::Merged { sums, rescued: *rescued };
+            }
+            sums
         },
     )
 }
@@ -149,20 +168,43 @@ impl<S: Simd> StripGradient<S> {
         channel: Channel<f32x16<S>>,
     ) -> Self {
         match sums {
-            StripSums::One { narrow, rescued } => Self {
-                narrow: Gradient::new(mode, n, narrow, channel),
-                wide: rescued.map(|(lanes, sums)| {
+            StripSums::One { narrow: [a, b, e], rescued } => {
+                let narrow = Gradient::new(mode, n, [a, b, e], channel);
+                let mut wide = rescued.map(|(lanes, sums)| {
                     (lanes, Gradient::new(mode, n, sums, channel.widened(simd)))
-                }),
-            },
+                });
+                let unfit = !narrow.fits(mode, channel);
+                if unfit.any_true() {
+                    let sums = [widened(simd, a), widened(simd, b), widened(simd, e)];
+                    let gradient = Gradient::new(mode, n, sums, channel.widened(simd));
+                    let (dgamma, dbeta) =
+                        (widened(simd, narrow.dgamma), widened(simd, narrow.dbeta));
+                    let gradient = Gradient { dgamma, dbeta, ..gradient };
+                    wide = Some(wide.map_or((unfit, gradient), |(lanes, rescued)| {
+                        (lanes | unfit, rescued.select(Wide::mask(lanes), gradient))
+                    }));
+                }
+                Self { narrow, wide }
+            }
             StripSums::Merged { sums, rescued } => {
                 let gradient = Gradient::new(mode, n, sums, channel.widened(simd));
-                Self {
-                    narrow: gradient.each(|value| value.narrow()),
-                    wide: rescued.any_true().then_some((rescued, gradient)),
-                }
+                let narrow = gradient.each(
+                    #[inline(always)]
+                    |value| value.narrow(),
+                );
+                let lanes = rescued | !narrow.fits(mode, channel);
+                Self { narrow, wide: lanes.any_true().then_some((lanes, gradient)) }
             }
         }
+    }
+
+    /// Room for a strip's gradients.
+    #[inline(always)]
+    pub(super) fn nothing(simd: S) -> Self {
+        let zero = <f32x16<S>>::filled(simd, 0.0);
+        let narrow =
+            Gradient { k: zero, offset: zero, slope: zero, scale: zero, dgamma: zero, dbeta: zero };
+        Self { narrow, wide: None }
     }
 
     /// dγ and dβ.
@@ -179,8 +221,25 @@ impl<S: Simd> StripGradient<S> {
     }
 }
 
+/// Writes dx of every strip of a band.
+#[inline(always)]
+pub(super) fn write_band<S: Simd>(
+    simd: S,
+    pass: &mut Pass<'_>,
+    band: Band,
+    channels: &[Channel<f32x16<S>>; STRIPS],
+    gradients: &[StripGradient<S>; STRIPS],
+) {
+    for tile in band.tiles() {
+        let strips = channels.iter().zip(gradients).zip(tile.strips());
+        for ((channel, gradient), (_, strip)) in strips {
+            write_strip(simd, pass, strip, *channel, gradient);
+        }
+    }
+}
+
 #[inline(never)]
-pub(super) fn write_strip<S: Simd>(
+fn write_strip<S: Simd>(
     simd: S,
     pass: &mut Pass<'_>,
     strip: Strip,
@@ -227,7 +286,7 @@ fn write_rows<S: Simd>(
     f: impl Fn(f32x16<S>, f32x16<S>) -> f32x16<S>,
 ) {
     let Some(dx) = &mut pass.dx else { return };
-    let mask = (strip.lanes < LANES).then(|| first_lanes(simd, strip.lanes));
+    let mask = strip.mask(simd);
     for row in 0..strip.rows {
         let offset = strip.start + row * strip.stride;
         let dy = load_lanes(simd, pass.dy, offset, mask);

@@ -1,0 +1,124 @@
+//! Many blocks: the merge tree, level by level and where it ends short of one.
+//!
+//! The reference splits recursively, the crate counts in binary. Both must give the same bits for
+//! every number of blocks, above all next to a power of two, where a level is filled or opened.
+
+use evenkeel::Layout;
+
+use crate::data::Kind;
+use crate::{backward, batch_norm, group_norm};
+
+/// Rows of a block of columns, and elements of a block of a long plane.
+const ROWS: usize = 64;
+const ELEMENTS: usize = 1024;
+
+fn columns(rows: usize, channels: usize) -> Layout {
+    Layout::dense(rows, channels).expect("a small layout")
+}
+
+fn planes(batch: usize, channels: usize, spatial: usize) -> Layout {
+    Layout::channels_first(batch, channels, spatial).expect("a small layout")
+}
+
+fn pixels(spatial: usize, channels: usize) -> Layout {
+    Layout::channels_last(1, spatial, channels).expect("a small layout")
+}
+
+/// `train`, `infer`, `collect`, the population form and both backward passes.
+fn check_channels(layout: Layout, turn: usize) {
+    batch_norm::case(layout, Kind::Mean(3.0), turn).check();
+    backward::Case { layout, x: Kind::Normal, dy: Kind::Normal, turn }.check();
+}
+
+/// All channels of a sample as one group, and each as its own.
+fn check_groups(layout: Layout, turn: usize) {
+    for groups in [1, layout.channels()] {
+        group_norm::Case { layout, groups, kind: Kind::Mean(3.0), turn }.check();
+    }
+}
+
+/// One row or element below, at and above a number of blocks.
+fn around(blocks: usize, size: usize) -> [usize; 3] {
+    [blocks * size - 1, blocks * size, blocks * size + 1]
+}
+
+/// Tensors that no core's own cache holds, of planes that are walked two channels at a time: the
+/// bits may not show it, nor which of the two needed f64.
+#[test]
+fn two_channels_at_a_time() {
+    for (turn, layout) in
+        [planes(2, 67, 2049), planes(3, 30, 3136), planes(1, 257, 1024)].into_iter().enumerate()
+    {
+        check_channels(layout, turn);
+        batch_norm::case(layout, Kind::SomeConstants(3e19), turn).check();
+    }
+}
+
+#[test]
+fn every_small_number_of_blocks() {
+    for blocks in 1..=20 {
+        for (turn, rows) in around(blocks, ROWS).into_iter().enumerate() {
+            check_channels(columns(rows, 3), turn);
+            check_channels(pixels(rows, 3), turn);
+            check_groups(pixels(rows, 3), turn);
+        }
+        check_channels(planes(1, 2, blocks * ELEMENTS), blocks);
+        check_groups(planes(1, 2, blocks * ELEMENTS), blocks);
+        // A block for every plane above 512, for 512 planes of 2, for 16 of 49.
+        check_channels(planes(blocks, 2, 513), blocks);
+        check_channels(planes(blocks * 512, 2, 2), blocks);
+        check_channels(planes(blocks * 16, 2, 49), blocks);
+    }
+}
+
+/// 255 blocks, and a last one of 1, 63 or 64 rows; then one more block.
+#[test]
+fn columns_of_255_to_257_blocks() {
+    for (turn, rows) in [16_319, 16_320, 16_321, 16_383, 16_384, 16_385].into_iter().enumerate() {
+        check_channels(columns(rows, 2), turn);
+        check_channels(columns(rows, 17), turn);
+        check_groups(pixels(rows, 2), turn);
+        group_norm::Case { layout: pixels(rows, 17), groups: 1, kind: Kind::Normal, turn }.check();
+    }
+}
+
+#[test]
+fn columns_at_every_level() {
+    for level in [5, 6, 7, 9, 10] {
+        let full = 1 << level;
+        for rows in around(full, ROWS).into_iter().chain([(full - 1) * ROWS + 1]) {
+            check_channels(columns(rows, 2), level);
+        }
+    }
+}
+
+#[test]
+fn long_planes_of_255_to_257_blocks() {
+    for blocks in 255..=257 {
+        for length in around(blocks, ELEMENTS) {
+            check_channels(planes(1, 1, length), blocks);
+        }
+        check_groups(planes(1, 2, blocks * ELEMENTS), blocks);
+    }
+}
+
+#[test]
+fn many_planes_of_255_to_257_blocks() {
+    for blocks in 255..=257 {
+        check_channels(planes(blocks, 2, 513), blocks);
+        check_channels(planes(blocks * 512 + 1, 2, 2), blocks);
+        check_channels(planes(blocks * 16 - 1, 2, 49), blocks);
+    }
+}
+
+/// Channels of a group merge along the same tree.
+#[test]
+fn groups_of_many_channels() {
+    for channels in (1..=20).chain([31, 33, 63, 65, 127, 128, 129, 255, 256, 257]) {
+        for spatial in [3, 65] {
+            let layout = Layout::channels_last(2, spatial, channels).expect("a small layout");
+            let kind = Kind::SomeMeans(3.0);
+            group_norm::Case { layout, groups: 1, kind, turn: channels }.check();
+        }
+    }
+}
