@@ -1,4 +1,4 @@
-//! BatchNorm: training forward, inference, backward.
+//! BatchNorm: all its calls.
 
 mod group;
 

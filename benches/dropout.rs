@@ -1,4 +1,4 @@
-//! Dropout: training forward, and the mask alone.
+//! Dropout: all its calls.
 
 mod group;
 

@@ -6,7 +6,7 @@ use criterion::{Criterion, Throughput};
 use evenkeel_bench::{Case, Work};
 
 /// Measures every case in a group of its own, with the copy of the same tensor in that group.
-pub fn measure(criterion: &mut Criterion, cases: Vec<Case>) {
+pub(crate) fn measure(criterion: &mut Criterion, cases: Vec<Case>) {
     for case in cases {
         let mut group = criterion.benchmark_group(case.name());
         group.warm_up_time(Duration::from_millis(500));

@@ -6,6 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")"
 target=$1
 shift
+# Who calls this looks for the results in target/ beside it.
+unset CARGO_TARGET_DIR
 
 if rustup target list --installed 2>/dev/null | grep -qx "$target"; then
     exec cargo "$@" --target "$target"

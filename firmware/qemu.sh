@@ -3,9 +3,11 @@
 set -euo pipefail
 
 case $1 in
-    # Twice the board's memory: this program calls everything there is.
     *thumbv6m*)
-        machine=(microbit -global nrf51-soc.flash-size=524288 -global nrf51-soc.sram-size=32768)
+        source "$(dirname "$0")/cortex-m0.env"
+        machine=(microbit
+            -global "nrf51-soc.flash-size=$((FLASH_KIB * 1024))"
+            -global "nrf51-soc.sram-size=$((RAM_KIB * 1024))")
         ;;
     *thumbv7em*) machine=(mps2-an386) ;;
     *) echo "no machine for $1" >&2; exit 2 ;;

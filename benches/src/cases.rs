@@ -4,6 +4,8 @@ pub mod batch_norm;
 pub mod dropout;
 pub mod group_norm;
 pub mod moments;
+pub mod philox;
+pub mod standardize;
 
 use std::hint::black_box;
 
@@ -73,7 +75,9 @@ pub fn all(backend: Backend) -> Vec<Case> {
     cases.extend(batch_norm::baselines());
     cases.extend(group_norm::cases(backend));
     cases.extend(moments::cases(backend));
+    cases.extend(standardize::cases(backend));
     cases.extend(dropout::cases(backend));
+    cases.extend(philox::cases());
     cases
 }
 
@@ -105,5 +109,13 @@ fn shapes() -> Vec<(String, &'static str, Layout)> {
         let layout = Layout::dense(batch, channels).expect(valid);
         shapes.push((format!("{batch}x{channels}"), "dense", layout));
     }
+    shapes
+}
+
+/// Some of [`shapes`], for calls that differ little from those measured on all of them: an image in
+/// both layouts, and a dense activation.
+fn few_shapes() -> Vec<(String, &'static str, Layout)> {
+    let mut shapes = shapes();
+    shapes.retain(|(name, ..)| ["8x256x14x14", "32x128"].contains(&name.as_str()));
     shapes
 }

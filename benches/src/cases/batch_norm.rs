@@ -1,8 +1,9 @@
-//! BatchNorm: training forward, inference, backward, and the baselines of [`crate::baseline`].
+//! BatchNorm: training forward, inference, backward, on all shapes; the other calls on some; and the
+//! baselines of [`crate::baseline`].
 
-use evenkeel::{Backend, BatchNorm, Gradients, Layout, Running, Saved};
+use evenkeel::{Backend, BatchNorm, Gradients, Layout, Moments, Running, Saved};
 
-use super::{Case, Work, shapes};
+use super::{Case, Work, few_shapes, shapes};
 use crate::{baseline, data};
 
 const VALID: &str = "lengths follow the layout";
@@ -31,27 +32,44 @@ impl Channels {
     }
 }
 
-/// Makes one of the three passes ready to run.
+/// Makes one of the calls ready to run.
 type Build = fn(BatchNorm, Layout) -> Work;
 
 /// The cases of the op itself.
 pub fn cases(backend: Backend) -> Vec<Case> {
-    let ops: [(&str, Build); 3] = [("train", train), ("infer", infer), ("backward", backward)];
+    let everywhere: [(&str, Build); 3] =
+        [("train", train), ("infer", infer), ("backward", backward)];
+    let somewhere: [(&str, Build); 3] = [
+        ("train_in_place", train_in_place),
+        ("infer_population", infer_population),
+        ("backward_inference", backward_inference),
+    ];
     let mut cases = Vec::new();
-    for (op, build) in ops {
-        for (shape, name, layout) in shapes() {
-            let norm = BatchNorm::new(layout).eps(EPS).backend(backend);
-            cases.push(Case {
-                op: format!("batch_norm/{op}"),
-                shape,
-                layout: name,
-                backend: backend.name(),
-                elements: layout.len(),
-                build: Box::new(move || build(norm, layout)),
-            });
-        }
+    for (op, build) in everywhere {
+        cases.extend(shapes().into_iter().map(|shape| case(backend, op, build, shape)));
     }
+    for (op, build) in somewhere {
+        cases.extend(few_shapes().into_iter().map(|shape| case(backend, op, build, shape)));
+    }
+    cases.push(fold(backend));
     cases
+}
+
+fn case(
+    backend: Backend,
+    op: &str,
+    build: Build,
+    (shape, name, layout): (String, &'static str, Layout),
+) -> Case {
+    let norm = BatchNorm::new(layout).eps(EPS).backend(backend);
+    Case {
+        op: format!("batch_norm/{op}"),
+        shape,
+        layout: name,
+        backend: backend.name(),
+        elements: layout.len(),
+        build: Box::new(move || build(norm, layout)),
+    }
 }
 
 fn train(norm: BatchNorm, layout: Layout) -> Work {
@@ -81,6 +99,75 @@ fn backward(norm: BatchNorm, layout: Layout) -> Work {
     })
 }
 
+/// The tensor is the output's: it starts as a copy of the input (and the copies in between make it one
+/// again). Normalizing what is normalized keeps it ordinary.
+fn train_in_place(norm: BatchNorm, layout: Layout) -> Work {
+    let mut p = Channels::new(layout.channels());
+    let mut first = true;
+    Work::new(layout.len(), move |[x, _], y| {
+        if first {
+            y.copy_from_slice(x);
+            first = false;
+        }
+        let running = Running { mean: &mut p.mean, var: &mut p.var };
+        let saved = Saved { mean: &mut p.saved_mean, rstd: &mut p.saved_rstd };
+        norm.train_in_place(Some(&p.gamma), Some(&p.beta), Some(running), Some(saved), y)
+            .expect(VALID);
+    })
+}
+
+fn infer_population(norm: BatchNorm, layout: Layout) -> Work {
+    let p = Channels::new(layout.channels());
+    let mut moments = vec![Moments::new(); layout.channels()];
+    let mut first = true;
+    Work::new(layout.len(), move |[x, _], y| {
+        if first {
+            norm.collect(x, &mut moments).expect(VALID);
+            first = false;
+        }
+        norm.infer_population(x, Some(&p.gamma), Some(&p.beta), &moments, y).expect(VALID);
+    })
+}
+
+fn backward_inference(norm: BatchNorm, layout: Layout) -> Work {
+    let p = Channels::new(layout.channels());
+    let mut dbeta = vec![0.0; layout.channels()];
+    let mut dgamma = vec![0.0; layout.channels()];
+    Work::new(layout.len(), move |[x, dy], dx| {
+        let gradients = Gradients { x: Some(dx), gamma: Some(&mut dgamma), beta: Some(&mut dbeta) };
+        norm.backward_inference(dy, x, Some(&p.gamma), &p.mean, &p.var, gradients).expect(VALID);
+    })
+}
+
+/// Folding into the weights of a 3 × 3 convolution, again and again into the same: with a variance
+/// of 1 and no eps that leaves them as they are.
+fn fold(backend: Backend) -> Case {
+    const CHANNELS: usize = 256;
+    const LEN: usize = CHANNELS * CHANNELS * 9;
+    let build = move || {
+        let layout = Layout::dense(1, CHANNELS).expect("the product of the sizes fits");
+        let norm = BatchNorm::new(layout).eps(0.0).backend(backend);
+        let p = Channels::new(CHANNELS);
+        let mut bias = vec![0.0; CHANNELS];
+        let mut first = true;
+        Work::new(LEN, move |[x, _], weight| {
+            if first {
+                weight.copy_from_slice(x);
+                first = false;
+            }
+            norm.fold(None, None, &p.mean, &p.var, weight, &mut bias).expect(VALID);
+        })
+    };
+    Case {
+        op: "batch_norm/fold".into(),
+        shape: format!("{CHANNELS}x{CHANNELS}x3x3"),
+        layout: "-",
+        backend: backend.name(),
+        elements: LEN,
+        build: Box::new(build),
+    }
+}
+
 /// A function of [`crate::baseline`].
 type Baseline = fn(Layout, &[f32], &[f32], &[f32], f32, &mut [f32]);
 
@@ -108,6 +195,7 @@ pub fn baselines() -> Vec<Case> {
 
 fn baseline(layout: Layout, run: Baseline) -> Work {
     let p = Channels::new(layout.channels());
+    #[expect(clippy::cast_possible_truncation, reason = "rounded on purpose")]
     let eps = EPS as f32;
     let mut checked = false;
     Work::new(layout.len(), move |[x, _], y| {

@@ -1,17 +1,17 @@
-//! Dropout: the training forward pass, and the mask alone.
+//! Dropout: the training forward pass, and the mask alone; the other calls in one size.
 
 use std::hint::black_box;
 
-use evenkeel::{Backend, Dropout, Key};
+use evenkeel::{Backend, Dropout, Key, Scaling};
 
 use super::{Case, Work};
 
 const VALID: &str = "lengths agree";
 
-/// Makes one of the two ops ready to run.
+/// Makes one of the calls ready to run.
 type Build = fn(Dropout, usize) -> Work;
 
-/// The cases of both ops: two arrays that a cache of 512 KiB holds together with the output (the
+/// The cases of forward and mask: two arrays that a cache of 512 KiB holds together with the output (the
 /// second barely), and one that no cache holds. With p = 0.5 the random byte alone decides, with
 /// p = 0.3 one element of 256 needs a second random number.
 pub fn cases(backend: Backend) -> Vec<Case> {
@@ -21,18 +21,26 @@ pub fn cases(backend: Backend) -> Vec<Case> {
         let ops: [(&str, Build); 2] = [("forward", forward), ("mask", mask)];
         for (op, build) in ops {
             for len in [1 << 15, 1 << 16, 32 * 64 * 56 * 56] {
-                cases.push(Case {
-                    op: format!("dropout/{op}, p = {p}"),
-                    shape: len.to_string(),
-                    layout: "-",
-                    backend: backend.name(),
-                    elements: len,
-                    build: Box::new(move || build(dropout, len)),
-                });
+                cases.push(case(backend, op, build, dropout, len));
             }
         }
     }
+    let dropout = Dropout::new(0.3).expect("p is a probability").backend(backend);
+    let others: [(&str, Build); 3] =
+        [("forward_in_place", forward_in_place), ("backward", backward), ("infer", infer)];
+    cases.extend(others.map(|(op, build)| case(backend, op, build, dropout, 1 << 15)));
     cases
+}
+
+fn case(backend: Backend, op: &str, build: Build, dropout: Dropout, len: usize) -> Case {
+    Case {
+        op: format!("dropout/{op}, p = {}", dropout.p()),
+        shape: len.to_string(),
+        layout: "-",
+        backend: backend.name(),
+        elements: len,
+        build: Box::new(move || build(dropout, len)),
+    }
 }
 
 /// A new key for every call. With one key for all, the branch predictor would learn where the
@@ -49,6 +57,29 @@ fn forward(dropout: Dropout, len: usize) -> Work {
     let mut key = keys();
     Work::new(len, move |[x, _], y| {
         dropout.forward(x, key(), y).expect(VALID);
+    })
+}
+
+/// The tensor runs empty, which nothing here depends on.
+fn forward_in_place(dropout: Dropout, len: usize) -> Work {
+    let mut key = keys();
+    Work::new(len, move |_, y| {
+        dropout.forward_in_place(key(), y).expect(VALID);
+    })
+}
+
+fn backward(dropout: Dropout, len: usize) -> Work {
+    let mut key = keys();
+    Work::new(len, move |[_, dy], dx| {
+        dropout.backward(dy, key(), dx).expect(VALID);
+    })
+}
+
+/// Scaled, that is; with [`Scaling::Inverted`] it would be a copy.
+fn infer(dropout: Dropout, len: usize) -> Work {
+    let dropout = dropout.scaling(Scaling::AtInference);
+    Work::new(len, move |[x, _], y| {
+        dropout.infer(x, y).expect(VALID);
     })
 }
 

@@ -36,7 +36,7 @@ pub struct Arguments<'a> {
     var: &'a [f32],
     running: Option<(&'a mut [f32], &'a mut [f32])>,
     saved: Option<(&'a mut [f32], &'a mut [f32])>,
-    gradients: (Option<&'a mut [f32]>, Option<&'a mut [f32]>, Option<&'a mut [f32]>),
+    gradients: [Option<&'a mut [f32]>; 3],
     moments: &'a mut [Moments],
     one: Moments,
     y: &'a mut [f32],
@@ -73,13 +73,10 @@ macro_rules! running {
 }
 
 macro_rules! gradients {
-    ($a:ident) => {
-        Gradients {
-            x: $a.gradients.0.as_deref_mut(),
-            gamma: $a.gradients.1.as_deref_mut(),
-            beta: $a.gradients.2.as_deref_mut(),
-        }
-    };
+    ($a:ident) => {{
+        let [x, gamma, beta] = $a.gradients.each_mut().map(Option::as_deref_mut);
+        Gradients { x, gamma, beta }
+    }};
 }
 
 /// One exported function for each line. `linkcheck.sh` takes the names from the library.
@@ -231,4 +228,6 @@ exports! {
 
     // Must not link: proof that the check can fail.
     control_indexing(a) -> f32 { a.x[a.sizes[0]] }
+    control_slicing(a) -> usize { a.x[a.sizes[0]..a.sizes[1]].len() }
+    control_dividing(a) -> usize { a.sizes[0] / a.sizes[1] }
 }

@@ -1,0 +1,14 @@
+//! Standardize, applied.
+
+mod group;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use evenkeel::Backend;
+use evenkeel_bench::cases::standardize;
+
+fn bench(criterion: &mut Criterion) {
+    group::measure(criterion, standardize::cases(Backend::detect()));
+}
+
+criterion_group!(benches, bench);
+criterion_main!(benches);
