@@ -178,8 +178,8 @@ impl Stats {
     }
 }
 
-/// Reductions that may be done together.
-pub(crate) const NEIGHBOURS: usize = 2;
+/// Reductions that may be done together. Fewer or more give the same bits.
+pub(crate) const NEIGHBOURS: usize = if super::SMALL { 1 } else { 4 };
 
 /// Reduces segments of contiguous elements. Where there is more than one, `copy` has room for a
 /// block.
@@ -194,7 +194,7 @@ pub(crate) fn reduce_rows<S: Simd>(
     stats
 }
 
-/// The same for neighbouring reductions, whose segments lie behind each other: the planes of two
+/// The same for neighbouring reductions, whose segments lie behind each other: the planes of a few
 /// channels.
 #[inline(always)]
 pub(crate) fn reduce_neighbours<S: Simd>(

@@ -17,8 +17,9 @@ pub(crate) const fn planes(channel: usize, batch: usize, channels: usize, len: u
     Segments { start: channel * len, stride: channels * len, len, count: batch }
 }
 
-/// How many channels are walked together, sample by sample. Two where planes of some kilobytes come
-/// from memory: a core reads the start of a plane at half its speed, and two planes have one.
+/// How many channels are walked together, sample by sample. A few where planes of some kilobytes come
+/// from memory: a core reads the start of a plane at half its speed, and neighbouring planes have
+/// one start.
 #[inline(always)]
 fn together(batch: usize, channels: usize, len: usize) -> usize {
     let near = planes(0, batch, channels, len).are_near();
@@ -129,7 +130,7 @@ fn train_columns<S: Simd>(
     );
 }
 
-/// Normalizes the planes of one or two channels.
+/// Normalizes the planes of one channel or a few.
 #[inline(always)]
 fn apply_neighbours<S: Simd>(
     simd: S,
@@ -139,12 +140,12 @@ fn apply_neighbours<S: Simd>(
     affine: Affine<'_>,
     count: usize,
 ) {
-    let [only, _] = constants;
+    let [only, ..] = constants;
     if count == 1 {
         return apply_planes(simd, tensor, segments, only, affine.of(0));
     }
     for start in segments.starts() {
-        for (i, constants) in constants.iter().enumerate() {
+        for (i, constants) in constants.iter().enumerate().take(count) {
             let plane = Segments::one(start + i * segments.len, segments.len);
             apply_planes(simd, tensor, plane, *constants, affine.of(i));
         }

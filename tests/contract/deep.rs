@@ -42,10 +42,10 @@ fn around(blocks: usize, size: usize) -> [usize; 3] {
     [blocks * size - 1, blocks * size, blocks * size + 1]
 }
 
-/// Tensors that no core's own cache holds, of planes that are walked two channels at a time: the
-/// bits may not show it, nor which of the two needed f64.
+/// Tensors that no core's own cache holds, of planes that are walked a few channels at a time, the
+/// last ones fewer: the bits may not show it, nor which of them needed f64.
 #[test]
-fn two_channels_at_a_time() {
+fn channels_walked_together() {
     for (turn, layout) in
         [planes(2, 67, 2049), planes(3, 30, 3136), planes(1, 257, 1024)].into_iter().enumerate()
     {
