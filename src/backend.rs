@@ -27,11 +27,12 @@ pub(crate) use scalar::Token as Scalar;
 /// # Examples
 ///
 /// ```
-/// use evenkeel::{Backend, BatchNorm, Layout};
+/// use evenkeel::{Affine, Backend, BatchNorm, Keep, Layout, in_place};
 /// let layout = Layout::dense(4, 2)?;
 /// for backend in Backend::available() {
 ///     let mut x = [1.0, 5.0, 2.0, 6.0, 3.0, 7.0, 4.0, 8.0];
-///     BatchNorm::new(layout).backend(backend).train_in_place(None, None, None, None, &mut x)?;
+///     let bn = BatchNorm::new(layout).backend(backend);
+///     bn.train(in_place(&mut x), Affine::NONE, Keep::NOTHING)?;
 ///     assert_eq!(x[0].to_bits(), (-1.3416355_f32).to_bits(), "{backend}");
 /// }
 /// # Ok::<(), evenkeel::Error>(())

@@ -1,18 +1,21 @@
 //! Batch normalization.
 
-mod arguments;
-mod checks;
 mod fold;
+mod running;
 
 use crate::backend::dispatch;
-use crate::error::{check_eps, check_len};
-use crate::kernel::apply::{Affine, Tensor};
+use crate::element::Element;
+use crate::error::{check_eps, check_len, check_optional};
+use crate::io::{get, set};
+use crate::kernel::apply::Tensor;
 use crate::kernel::backward::{self, Channel, Mode, Pass};
-use crate::kernel::finish::{Constants, at_most_max};
-use crate::kernel::per_channel::{self, Known, Summary};
-use crate::{Backend, Error, Layout, Moments};
+use crate::kernel::finish::{Constants, at_most_max, narrow};
+use crate::kernel::per_channel::{self, Summary};
+use crate::{Affine, Backend, Error, Given, Gradients, Io, Keep, Layout, Moments, Source};
+use core::marker::PhantomData;
 
-pub use arguments::{Gradients, Momentum, Running, RunningVariance, Saved};
+pub use fold::Weight;
+pub use running::{Momentum, RunningVariance};
 
 /// Batch normalization: every channel to mean 0 and variance 1 over batch and spatial positions.
 ///
@@ -23,8 +26,7 @@ pub use arguments::{Gradients, Momentum, Running, RunningVariance, Saved};
 /// | call | statistics |
 /// |---|---|
 /// | [`train`](Self::train) | of the batch; they are saved for [`backward`](Self::backward) and update running ones |
-/// | [`infer`](Self::infer) | given: running mean and variance |
-/// | [`infer_population`](Self::infer_population) | given: moments of a whole data set, gathered by [`collect`](Self::collect) |
+/// | [`infer`](Self::infer) | given: running mean and variance, or moments of a whole data set, gathered by [`collect`](Self::collect) |
 /// | [`fold`](Self::fold) | given; puts the normalization into the weights of the layer before |
 ///
 /// For dense data the statistics are vectors, one mean and variance a feature; for images they are
@@ -60,21 +62,18 @@ pub use arguments::{Gradients, Momentum, Running, RunningVariance, Saved};
 /// # Examples
 ///
 /// ```
-/// use evenkeel::{BatchNorm, Layout, Running, Saved};
+/// use evenkeel::{Affine, BatchNorm, Keep, Layout, Running, Saved, apart};
 /// // Two samples, one channel, two positions.
 /// let layout = Layout::channels_first(2, 1, 2)?;
 /// let bn = BatchNorm::new(layout).eps(0.0);
 /// let x = [1.0, 2.0, 3.0, 6.0]; // mean 3, variance 3.5
 /// let (mut running_mean, mut running_var) = ([0.0], [1.0]);
 /// let (mut mean, mut rstd, mut y) = ([0.0], [0.0], [0.0; 4]);
-/// bn.train(
-///     &x,
-///     Some(&[2.0]),
-///     Some(&[1.0]),
-///     Some(Running { mean: &mut running_mean, var: &mut running_var }),
-///     Some(Saved { mean: &mut mean, rstd: &mut rstd }),
-///     &mut y,
-/// )?;
+/// let keep = Keep {
+///     running: Some(Running { mean: &mut running_mean, var: &mut running_var }),
+///     saved: Some(Saved { mean: &mut mean, rstd: &mut rstd }),
+/// };
+/// bn.train(apart(&x, &mut y), Affine::new(&[2.0], &[1.0]), keep)?;
 /// assert_eq!((y[2], mean[0], running_mean[0]), (1.0, 3.0, 0.3));
 /// # Ok::<(), evenkeel::Error>(())
 /// ```
@@ -84,12 +83,13 @@ pub use arguments::{Gradients, Momentum, Running, RunningVariance, Saved};
 /// S. Ioffe, C. Szegedy, "Batch normalization: accelerating deep network training by reducing
 /// internal covariate shift", ICML 2015, algorithm 1. PyTorch's `torch.nn.functional.batch_norm`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BatchNorm {
+pub struct BatchNorm<T = f32> {
     layout: Layout,
     eps: f64,
     momentum: Momentum,
     running_variance: RunningVariance,
     backend: Backend,
+    element: PhantomData<T>,
 }
 
 impl BatchNorm {
@@ -102,7 +102,17 @@ impl BatchNorm {
             momentum: Momentum::Exponential(0.1),
             running_variance: RunningVariance::Unbiased,
             backend: Backend::detect(),
+            element: PhantomData,
         }
+    }
+}
+
+impl<T: Element> BatchNorm<T> {
+    /// The same for data of another type.
+    #[must_use]
+    pub const fn of<U: Element>(self) -> BatchNorm<U> {
+        let Self { layout, eps, momentum, running_variance, backend, .. } = self;
+        BatchNorm { layout, eps, momentum, running_variance, backend, element: PhantomData }
     }
 
     /// Sets what is added to the variance.
@@ -111,13 +121,13 @@ impl BatchNorm {
         Self { eps, ..self }
     }
 
-    /// Sets how running statistics are averaged.
+    /// Sets how much a batch counts in the running statistics.
     #[must_use]
     pub const fn momentum(self, momentum: Momentum) -> Self {
         Self { momentum, ..self }
     }
 
-    /// Sets which variance goes into the running variance.
+    /// Chooses which variance goes into the running variance.
     #[must_use]
     pub const fn running_variance(self, running_variance: RunningVariance) -> Self {
         Self { running_variance, ..self }
@@ -128,91 +138,60 @@ impl BatchNorm {
     pub const fn backend(self, backend: Backend) -> Self {
         Self { backend, ..self }
     }
+}
 
-    /// Normalizes with the statistics of the batch: training.
+impl BatchNorm<f32> {
+    /// Normalizes with the statistics of the batch: training. In place, backward still needs the
+    /// input: keep a copy if you train with it.
     ///
     /// # Errors
     ///
     /// [`Error::Epsilon`]; [`Error::Momentum`] and [`Error::Batches`] where running statistics are
     /// given; [`Error::Length`] for the first slice whose length is not that of "Shapes" above.
-    pub fn train(
-        &self,
-        x: &[f32],
-        gamma: Option<&[f32]>,
-        beta: Option<&[f32]>,
-        running: Option<Running<'_>>,
-        saved: Option<Saved<'_>>,
-        y: &mut [f32],
-    ) -> Result<(), Error> {
-        let factor = self.check_training(running.as_ref())?;
-        check_len("x", self.layout.len(), x.len())?;
-        self.check_affine(gamma, beta)?;
-        self.check_statistics(running.as_ref(), saved.as_ref())?;
-        check_len("y", self.layout.len(), y.len())?;
-        self.run_training(Tensor::Apart(x, y), Affine { gamma, beta }, factor, running, saved);
+    pub fn train(&self, io: Io<'_>, affine: Affine<'_>, mut keep: Keep<'_>) -> Result<(), Error> {
+        check_eps(self.eps)?;
+        let factor = if keep.running.is_some() { self.momentum.factor()? } else { 0.0 };
+        let channels = self.layout.channels();
+        io.check(self.layout.len())?;
+        affine.check(channels)?;
+        keep.check(channels)?;
+        // One value has no variance that could be added to a running one.
+        let has_variance = self.layout.len() > channels;
+        let record = |first: usize, summary: Summary<'_>| {
+            if let Some(saved) = &mut keep.saved {
+                saved.write(first, summary.mean, summary.rstd);
+            }
+            if let Some(running) = &mut keep.running {
+                mix(running.mean, first, summary.mean, factor);
+                if has_variance {
+                    mix(running.var, first, summary.variance, factor);
+                }
+            }
+        };
+        if !self.layout.is_empty() {
+            io.run(self.backend, |tensor| self.run_training(tensor, affine, record));
+        }
         Ok(())
     }
 
-    /// [`train`](Self::train) in place. Backward needs the input: keep a copy if you train with it.
-    ///
-    /// # Errors
-    ///
-    /// As [`train`](Self::train).
-    pub fn train_in_place(
-        &self,
-        gamma: Option<&[f32]>,
-        beta: Option<&[f32]>,
-        running: Option<Running<'_>>,
-        saved: Option<Saved<'_>>,
-        x: &mut [f32],
-    ) -> Result<(), Error> {
-        let factor = self.check_training(running.as_ref())?;
-        self.check_affine(gamma, beta)?;
-        self.check_statistics(running.as_ref(), saved.as_ref())?;
-        check_len("x", self.layout.len(), x.len())?;
-        self.run_training(Tensor::InPlace(x), Affine { gamma, beta }, factor, running, saved);
-        Ok(())
-    }
-
-    /// Normalizes with given statistics: inference with running mean and variance.
+    /// Normalizes with given statistics: inference.
     ///
     /// # Errors
     ///
     /// [`Error::Epsilon`]; [`Error::Length`] for the first slice whose length is wrong.
-    pub fn infer(
-        &self,
-        x: &[f32],
-        gamma: Option<&[f32]>,
-        beta: Option<&[f32]>,
-        mean: &[f32],
-        var: &[f32],
-        y: &mut [f32],
-    ) -> Result<(), Error> {
+    pub fn infer(&self, io: Io<'_>, affine: Affine<'_>, given: Given<'_>) -> Result<(), Error> {
         check_eps(self.eps)?;
-        check_len("x", self.layout.len(), x.len())?;
-        self.check_given(gamma, beta, mean, var)?;
-        check_len("y", self.layout.len(), y.len())?;
-        self.run_inference(Tensor::Apart(x, y), Affine { gamma, beta }, Known::Given { mean, var });
-        Ok(())
-    }
-
-    /// [`infer`](Self::infer) in place.
-    ///
-    /// # Errors
-    ///
-    /// As [`infer`](Self::infer).
-    pub fn infer_in_place(
-        &self,
-        gamma: Option<&[f32]>,
-        beta: Option<&[f32]>,
-        mean: &[f32],
-        var: &[f32],
-        x: &mut [f32],
-    ) -> Result<(), Error> {
-        check_eps(self.eps)?;
-        self.check_given(gamma, beta, mean, var)?;
-        check_len("x", self.layout.len(), x.len())?;
-        self.run_inference(Tensor::InPlace(x), Affine { gamma, beta }, Known::Given { mean, var });
+        io.check(self.layout.len())?;
+        affine.check(self.layout.channels())?;
+        given.check(self.layout.channels())?;
+        if !self.layout.is_empty() {
+            let (shape, eps) = (self.layout.per_channel(), self.eps);
+            io.run(self.backend, |tensor| {
+                dispatch!(self.backend, simd => {
+                    per_channel::infer(simd, shape, tensor, affine, given, eps)
+                });
+            });
+        }
         Ok(())
     }
 
@@ -241,159 +220,95 @@ impl BatchNorm {
         Ok(())
     }
 
-    /// Normalizes with moments of a data set: inference with population statistics.
+    /// Gradients of [`train`](Self::train), from the [`Statistics`](crate::Statistics) that it saved, or
+    /// of [`infer`](Self::infer), from the [`Given`] constants (to fine-tune with frozen
+    /// statistics).
     ///
-    /// More accurate than [`infer`](Self::infer) where the mean is large against the deviation,
-    /// since the mean is not rounded to f32. Moments without values count as mean 0, variance 0.
+    /// ```text
+    /// dβ = Σ dy      dγ = Σ dy·x̂
+    /// dx = γ·rstd·(dy − dβ/n − x̂·dγ/n)      of train
+    /// dx = γ·rstd·dy                        of infer
+    /// ```
+    ///
+    /// `x` is the input of the forward pass. That a saved mean was rounded costs no accuracy; a given
+    /// one counts as rounded to f32. Gradients are written, not added; those of an empty tensor are
+    /// zero.
     ///
     /// # Errors
     ///
     /// [`Error::Epsilon`]; [`Error::Length`] for the first slice whose length is wrong.
-    pub fn infer_population(
-        &self,
-        x: &[f32],
-        gamma: Option<&[f32]>,
-        beta: Option<&[f32]>,
-        moments: &[Moments],
-        y: &mut [f32],
-    ) -> Result<(), Error> {
-        check_eps(self.eps)?;
-        check_len("x", self.layout.len(), x.len())?;
-        self.check_affine(gamma, beta)?;
-        check_len("moments", self.layout.channels(), moments.len())?;
-        check_len("y", self.layout.len(), y.len())?;
-        let known = Known::Population(moments);
-        self.run_inference(Tensor::Apart(x, y), Affine { gamma, beta }, known);
-        Ok(())
-    }
-
-    /// [`infer_population`](Self::infer_population) in place.
     ///
-    /// # Errors
+    /// # Examples
     ///
-    /// As [`infer_population`](Self::infer_population).
-    pub fn infer_population_in_place(
-        &self,
-        gamma: Option<&[f32]>,
-        beta: Option<&[f32]>,
-        moments: &[Moments],
-        x: &mut [f32],
-    ) -> Result<(), Error> {
-        check_eps(self.eps)?;
-        self.check_affine(gamma, beta)?;
-        check_len("moments", self.layout.channels(), moments.len())?;
-        check_len("x", self.layout.len(), x.len())?;
-        let known = Known::Population(moments);
-        self.run_inference(Tensor::InPlace(x), Affine { gamma, beta }, known);
-        Ok(())
-    }
-
-    /// Gradients of [`train`](Self::train).
-    ///
-    /// ```text
-    /// dβ = Σ dy      dγ = Σ dy·x̂      dx = γ·rstd·(dy − dβ/n − x̂·dγ/n)
     /// ```
-    ///
-    /// `x` is the input of the forward pass, `saved_mean` and `saved_rstd` are what it saved. That
-    /// the saved mean was rounded costs no accuracy. Gradients are written, not added.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Length`] for the first slice whose length is wrong.
-    pub fn backward(
+    /// use evenkeel::{Affine, BatchNorm, Gradients, Keep, Layout, Statistics, apart};
+    /// let bn = BatchNorm::new(Layout::dense(4, 1)?);
+    /// let (x, dy) = ([1.0, 2.0, 3.0, 4.0], [1.0, 0.0, 0.0, 0.0]);
+    /// let (mut y, mut dx, mut mean, mut rstd) = ([0.0; 4], [0.0; 4], [0.0], [0.0]);
+    /// bn.train(apart(&x, &mut y), Affine::NONE, Keep::saved(&mut mean, &mut rstd))?;
+    /// let statistics = Statistics { mean: &mean, rstd: &rstd };
+    /// let gradients = Gradients { x: Some(&mut dx), ..Gradients::default() };
+    /// bn.backward(&dy, &x, None, statistics, gradients)?;
+    /// assert!(dx.iter().sum::<f32>().abs() < 1e-6); // a constant added to x changes nothing
+    /// # Ok::<(), evenkeel::Error>(())
+    /// ```
+    pub fn backward<'s>(
         &self,
         dy: &[f32],
         x: &[f32],
         gamma: Option<&[f32]>,
-        saved_mean: &[f32],
-        saved_rstd: &[f32],
+        source: impl Into<Source<'s>>,
         gradients: Gradients<'_>,
     ) -> Result<(), Error> {
-        self.check_backward(dy, x, gamma)?;
-        check_len("saved_mean", self.layout.channels(), saved_mean.len())?;
-        check_len("saved_rstd", self.layout.channels(), saved_rstd.len())?;
-        self.check_gradients(&gradients)?;
-        let channel = |index| Channel {
-            mean: get(saved_mean, index),
-            rstd: get(saved_rstd, index),
-            gamma: gamma.map_or(1.0, |gamma| get(gamma, index)),
-        };
-        self.run_backward(Mode::Train, dy, x, channel, gradients);
+        let (source, channels) = (source.into(), self.layout.channels());
+        check_eps(self.eps)?;
+        check_len("dy", self.layout.len(), dy.len())?;
+        check_len("x", self.layout.len(), x.len())?;
+        check_optional("gamma", channels, gamma)?;
+        source.check(channels)?;
+        gradients.check(self.layout.len(), channels)?;
+        let gamma = |index| gamma.map_or(1.0, |gamma| get(gamma, index));
+        match source {
+            Source::Saved(statistics) => {
+                let channel = |index| statistics.channel(index, gamma(index));
+                self.run_backward(Mode::Train, dy, x, channel, gradients);
+            }
+            Source::Given(given) => {
+                let channel = |index| {
+                    let (mean, rstd) = self.constant(given, index);
+                    Channel { mean, rstd, gamma: gamma(index) }
+                };
+                self.run_backward(Mode::Inference, dy, x, channel, gradients);
+            }
+        }
         Ok(())
     }
 
-    /// Gradients of [`infer`](Self::infer), where mean and variance are constants: for fine-tuning
-    /// with frozen statistics.
-    ///
-    /// ```text
-    /// dβ = Σ dy      dγ = Σ dy·x̂      dx = dy·γ·rstd
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Epsilon`]; [`Error::Length`] for the first slice whose length is wrong.
-    pub fn backward_inference(
-        &self,
-        dy: &[f32],
-        x: &[f32],
-        gamma: Option<&[f32]>,
-        mean: &[f32],
-        var: &[f32],
-        gradients: Gradients<'_>,
-    ) -> Result<(), Error> {
-        check_eps(self.eps)?;
-        self.check_backward(dy, x, gamma)?;
-        check_len("mean", self.layout.channels(), mean.len())?;
-        check_len("var", self.layout.channels(), var.len())?;
-        self.check_gradients(&gradients)?;
-        let eps = self.eps;
-        let channel = |index| {
-            let mean = get(mean, index);
-            let rstd = Constants::narrow(mean, 0.0, get(var, index), eps).saved_rstd();
-            Channel { mean, rstd, gamma: gamma.map_or(1.0, |gamma| get(gamma, index)) }
-        };
-        self.run_backward(Mode::Inference, dy, x, channel, gradients);
-        Ok(())
+    /// The mean and rstd of a channel whose statistics are given.
+    fn constant(&self, given: Given<'_>, index: usize) -> (f32, f32) {
+        match given {
+            Given::Running { mean, var } => {
+                let mean = get(mean, index);
+                (mean, Constants::narrow(mean, 0.0, get(var, index), self.eps).saved_rstd())
+            }
+            Given::Population(moments) => {
+                let moments = moments.get(index).copied().unwrap_or_default();
+                let constants = Constants::from_moments(&moments, self.eps);
+                (narrow(moments.mean()), constants.saved_rstd())
+            }
+        }
     }
 
     fn run_training(
         &self,
         tensor: Tensor<'_>,
         affine: Affine<'_>,
-        factor: f32,
-        mut running: Option<Running<'_>>,
-        mut saved: Option<Saved<'_>>,
+        record: impl FnMut(usize, Summary<'_>),
     ) {
-        if self.layout.is_empty() {
-            return;
-        }
         let ddof = u8::from(self.running_variance == RunningVariance::Unbiased);
-        // One value has no variance that could be added to a running one.
-        let has_variance = self.layout.len() > self.layout.channels();
-        let record = |first: usize, summary: Summary<'_>| {
-            if let Some(saved) = &mut saved {
-                saved.write(first, summary.mean, summary.rstd);
-            }
-            if let Some(running) = &mut running {
-                mix(running.mean, first, summary.mean, factor);
-                if has_variance {
-                    mix(running.var, first, summary.variance, factor);
-                }
-            }
-        };
         let (shape, eps) = (self.layout.per_channel(), self.eps);
         dispatch!(self.backend, simd => {
             per_channel::train(simd, shape, tensor, affine, eps, ddof, record)
-        });
-    }
-
-    fn run_inference(&self, tensor: Tensor<'_>, affine: Affine<'_>, known: Known<'_>) {
-        if self.layout.is_empty() {
-            return;
-        }
-        let (shape, eps) = (self.layout.per_channel(), self.eps);
-        dispatch!(self.backend, simd => {
-            per_channel::infer(simd, shape, tensor, affine, known, eps)
         });
     }
 
@@ -406,10 +321,13 @@ impl BatchNorm {
         channel: impl Fn(usize) -> Channel<f32>,
         gradients: Gradients<'_>,
     ) {
+        let Gradients { x: dx, mut gamma, mut beta } = gradients;
         if self.layout.is_empty() {
+            // Sums over nothing.
+            gamma.unwrap_or_default().fill(0.0);
+            beta.unwrap_or_default().fill(0.0);
             return;
         }
-        let Gradients { x: dx, mut gamma, mut beta } = gradients;
         let record = |first: usize, dgamma: &[f32], dbeta: &[f32]| {
             if let Some(gamma) = &mut gamma {
                 set(gamma, first, dgamma);
@@ -428,17 +346,5 @@ impl BatchNorm {
 fn mix(running: &mut [f32], first: usize, new: &[f32], factor: f32) {
     for (running, new) in running.iter_mut().skip(first).zip(new) {
         *running = at_most_max((1.0 - factor) * *running + factor * *new);
-    }
-}
-
-/// An element that the checks have shown to be there.
-fn get(values: &[f32], index: usize) -> f32 {
-    values.get(index).copied().unwrap_or(0.0)
-}
-
-/// Writes neighbouring elements.
-fn set(values: &mut [f32], first: usize, new: &[f32]) {
-    for (slot, value) in values.iter_mut().skip(first).zip(new) {
-        *slot = *value;
     }
 }

@@ -5,7 +5,7 @@ use crate::error::check_len;
 use crate::kernel::apply::Tensor;
 use crate::kernel::finish::narrow;
 use crate::kernel::mask::{self, Threshold};
-use crate::{Backend, Error, Key};
+use crate::{Backend, Error, Io, Key};
 
 /// 2^40: the denominator of the probabilities that are exact.
 const ONE: u64 = 1 << 40;
@@ -57,18 +57,18 @@ pub enum Scaling {
 /// # Examples
 ///
 /// ```
-/// use evenkeel::{Dropout, Key};
+/// use evenkeel::{Dropout, Key, apart};
 /// let (layer, step) = (0, 17);
 /// let key = Key::new(42).fold_in(layer).fold_in(step);
 /// let dropout = Dropout::new(0.5)?;
 ///
 /// let x = [1.0; 8];
 /// let mut y = [0.0; 8];
-/// dropout.forward(&x, key, &mut y)?;
+/// dropout.forward(apart(&x, &mut y), key)?;
 /// assert!((0..8).all(|i| y[i] == if dropout.keep(key, i as u64) { 2.0 } else { 0.0 }));
 ///
 /// let mut dx = [0.0; 8];
-/// dropout.backward(&[1.0; 8], key, &mut dx)?;
+/// dropout.backward(apart(&[1.0; 8], &mut dx), key)?;
 /// assert_eq!(dx, y);
 /// # Ok::<(), evenkeel::Error>(())
 /// ```
@@ -161,46 +161,23 @@ impl Dropout {
     ///
     /// # Errors
     ///
-    /// [`Error::Length`] for `y` if the lengths differ; [`Error::TooLarge`] if the offset plus the
-    /// length overflows.
-    pub fn forward(&self, x: &[f32], key: Key, y: &mut [f32]) -> Result<(), Error> {
-        self.check(x.len())?;
-        check_len("y", x.len(), y.len())?;
-        self.apply(key, Tensor::Apart(x, y));
+    /// [`Error::TooLarge`] if the offset plus the length overflows; [`Error::Length`] for `y` if
+    /// the lengths differ.
+    pub fn forward(&self, io: Io<'_>, key: Key) -> Result<(), Error> {
+        let len = io.input_len();
+        self.check(len)?;
+        io.check(len)?;
+        io.run(self.backend, |tensor| self.apply(key, tensor));
         Ok(())
     }
 
-    /// Drops and scales in place: training.
+    /// Gradient of [`forward`](Self::forward): the same mask and scale, from dy to dx.
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] if the offset plus the length overflows.
-    pub fn forward_in_place(&self, key: Key, x: &mut [f32]) -> Result<(), Error> {
-        self.check(x.len())?;
-        self.apply(key, Tensor::InPlace(x));
-        Ok(())
-    }
-
-    /// Gradient of [`forward`](Self::forward): the same mask and scale on `dy`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Length`] for `dx` if the lengths differ; [`Error::TooLarge`] if the offset plus the
-    /// length overflows.
-    pub fn backward(&self, dy: &[f32], key: Key, dx: &mut [f32]) -> Result<(), Error> {
-        self.check(dy.len())?;
-        check_len("dx", dy.len(), dx.len())?;
-        self.apply(key, Tensor::Apart(dy, dx));
-        Ok(())
-    }
-
-    /// [`backward`](Self::backward) in place.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::TooLarge`] if the offset plus the length overflows.
-    pub fn backward_in_place(&self, key: Key, dy: &mut [f32]) -> Result<(), Error> {
-        self.forward_in_place(key, dy)
+    /// As [`forward`](Self::forward).
+    pub fn backward(&self, io: Io<'_>, key: Key) -> Result<(), Error> {
+        self.forward(io, key)
     }
 
     /// Inference: the identity, or a multiplication by 1 − p for [`Scaling::AtInference`].
@@ -208,23 +185,20 @@ impl Dropout {
     /// # Errors
     ///
     /// [`Error::Length`] for `y` if the lengths differ.
-    pub fn infer(&self, x: &[f32], y: &mut [f32]) -> Result<(), Error> {
-        check_len("y", x.len(), y.len())?;
-        for (y, x) in y.iter_mut().zip(x) {
-            *y = self.inferred(*x);
-        }
-        Ok(())
-    }
-
-    /// [`infer`](Self::infer) in place.
-    ///
-    /// # Errors
-    ///
-    /// None today; a `Result` like all other calls.
-    pub fn infer_in_place(&self, x: &mut [f32]) -> Result<(), Error> {
-        for x in x {
-            *x = self.inferred(*x);
-        }
+    pub fn infer(&self, io: Io<'_>) -> Result<(), Error> {
+        io.check(io.input_len())?;
+        io.run(self.backend, |tensor| match tensor {
+            Tensor::Apart(x, y) => {
+                for (y, x) in y.iter_mut().zip(x) {
+                    *y = self.inferred(*x);
+                }
+            }
+            Tensor::InPlace(x) => {
+                for x in x {
+                    *x = self.inferred(*x);
+                }
+            }
+        });
         Ok(())
     }
 
@@ -255,14 +229,14 @@ impl Dropout {
     }
 
     /// The last element's index has to fit 64 bits.
-    fn check(&self, len: usize) -> Result<(), Error> {
+    pub(crate) fn check(&self, len: usize) -> Result<(), Error> {
         match self.offset.checked_add(len as u64) {
             Some(_) => Ok(()),
             None => Err(Error::TooLarge),
         }
     }
 
-    fn apply(&self, key: Key, tensor: Tensor<'_>) {
+    pub(crate) fn apply(&self, key: Key, tensor: Tensor<'_>) {
         if self.t == ONE {
             return match tensor {
                 Tensor::Apart(_, y) | Tensor::InPlace(y) => y.fill(0.0),

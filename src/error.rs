@@ -45,6 +45,13 @@ pub enum Error {
         /// The number of groups.
         groups: usize,
     },
+    /// A variance plus eps is negative or not a number, so that it has no root.
+    Variance {
+        /// The first such channel.
+        channel: usize,
+        /// The sum.
+        found: f64,
+    },
     /// A stream number is not below 2^62.
     Stream {
         /// The number that was passed.
@@ -67,6 +74,9 @@ impl fmt::Display for Error {
             Self::Probability { found } => write!(f, "probability is {found}, outside 0 to 1"),
             Self::Groups { channels, groups } => {
                 write!(f, "{channels} channels cannot be divided into {groups} groups")
+            }
+            Self::Variance { channel, found } => {
+                write!(f, "variance plus eps of channel {channel} is {found}, which has no root")
             }
             Self::Stream { found } => write!(f, "stream {found} is not below 2^62"),
         }

@@ -1,11 +1,11 @@
 //! Group normalization.
 
 use crate::backend::dispatch;
-use crate::batch_norm::Saved;
-use crate::error::{check_eps, check_len, check_optional};
-use crate::kernel::apply::{Affine, Tensor};
+use crate::element::Element;
+use crate::error::check_eps;
 use crate::kernel::grouped;
-use crate::{Backend, Error, Layout};
+use crate::{Affine, Backend, Error, Io, Layout, Saved};
+use core::marker::PhantomData;
 
 /// Group normalization: one mean and one deviation for each sample and group of channels.
 ///
@@ -37,11 +37,11 @@ use crate::{Backend, Error, Layout};
 /// # Examples
 ///
 /// ```
-/// use evenkeel::{GroupNorm, Layout};
+/// use evenkeel::{Affine, GroupNorm, Layout, in_place};
 /// // One sample, four channels of two pixels, two groups.
 /// let layout = Layout::channels_first(1, 4, 2)?;
 /// let mut x = [1.0, 2.0, 3.0, 4.0, 10.0, 20.0, 30.0, 40.0];
-/// GroupNorm::new(layout, 2).eps(0.0).forward_in_place(None, None, None, &mut x)?;
+/// GroupNorm::new(layout, 2).eps(0.0).forward(in_place(&mut x), Affine::NONE, None)?;
 /// // Both groups hold four evenly spaced values.
 /// assert!((x[0] - x[4]).abs() < 1e-6);
 /// assert!((x[3] - 1.341_64).abs() < 1e-5);
@@ -53,18 +53,28 @@ use crate::{Backend, Error, Layout};
 /// Y. Wu, K. He, "Group normalization", ECCV 2018, equations 1, 2 and 7. PyTorch's
 /// `torch.nn.functional.group_norm`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct GroupNorm {
+pub struct GroupNorm<T = f32> {
     layout: Layout,
     groups: usize,
     eps: f64,
     backend: Backend,
+    element: PhantomData<T>,
 }
 
 impl GroupNorm {
     /// Group normalization with `groups` groups and eps = 1e-5.
     #[must_use]
     pub fn new(layout: Layout, groups: usize) -> Self {
-        Self { layout, groups, eps: 1e-5, backend: Backend::detect() }
+        Self { layout, groups, eps: 1e-5, backend: Backend::detect(), element: PhantomData }
+    }
+}
+
+impl<T: Element> GroupNorm<T> {
+    /// The same for data of another type.
+    #[must_use]
+    pub const fn of<U: Element>(self) -> GroupNorm<U> {
+        let Self { layout, groups, eps, backend, .. } = self;
+        GroupNorm { layout, groups, eps, backend, element: PhantomData }
     }
 
     /// Sets what is added to the variance.
@@ -78,8 +88,10 @@ impl GroupNorm {
     pub const fn backend(self, backend: Backend) -> Self {
         Self { backend, ..self }
     }
+}
 
-    /// Normalizes `x` into `y`.
+impl GroupNorm<f32> {
+    /// Normalizes.
     ///
     /// # Errors
     ///
@@ -88,36 +100,30 @@ impl GroupNorm {
     /// batch × groups overflows (of an empty tensor).
     pub fn forward(
         &self,
-        x: &[f32],
-        gamma: Option<&[f32]>,
-        beta: Option<&[f32]>,
-        saved: Option<Saved<'_>>,
-        y: &mut [f32],
+        io: Io<'_>,
+        affine: Affine<'_>,
+        mut saved: Option<Saved<'_>>,
     ) -> Result<(), Error> {
         let group_channels = self.check_options()?;
-        check_len("x", self.layout.len(), x.len())?;
-        self.check_parameters(gamma, beta, saved.as_ref())?;
-        check_len("y", self.layout.len(), y.len())?;
-        self.run(group_channels, Tensor::Apart(x, y), Affine { gamma, beta }, saved);
-        Ok(())
-    }
-
-    /// Normalizes `x` in place.
-    ///
-    /// # Errors
-    ///
-    /// As [`forward`](Self::forward).
-    pub fn forward_in_place(
-        &self,
-        gamma: Option<&[f32]>,
-        beta: Option<&[f32]>,
-        saved: Option<Saved<'_>>,
-        x: &mut [f32],
-    ) -> Result<(), Error> {
-        let group_channels = self.check_options()?;
-        self.check_parameters(gamma, beta, saved.as_ref())?;
-        check_len("x", self.layout.len(), x.len())?;
-        self.run(group_channels, Tensor::InPlace(x), Affine { gamma, beta }, saved);
+        io.check(self.layout.len())?;
+        affine.check(self.layout.channels())?;
+        if let Some(saved) = &saved {
+            saved.check(self.layout.batch().checked_mul(self.groups).ok_or(Error::TooLarge)?)?;
+        }
+        if self.layout.is_empty() {
+            return Ok(());
+        }
+        let record = |group, mean, rstd| {
+            if let Some(saved) = &mut saved {
+                saved.write(group, &[mean], &[rstd]);
+            }
+        };
+        let (layout, eps) = (self.layout, self.eps);
+        io.run(self.backend, |tensor| {
+            dispatch!(self.backend, simd => {
+                grouped::normalize(simd, layout, group_channels, tensor, affine, eps, record)
+            });
+        });
         Ok(())
     }
 
@@ -128,43 +134,5 @@ impl GroupNorm {
             (Some(0), Some(group_channels)) => check_eps(self.eps).map(|()| group_channels),
             _ => Err(Error::Groups { channels, groups }),
         }
-    }
-
-    fn check_parameters(
-        &self,
-        gamma: Option<&[f32]>,
-        beta: Option<&[f32]>,
-        saved: Option<&Saved<'_>>,
-    ) -> Result<(), Error> {
-        check_optional("gamma", self.layout.channels(), gamma)?;
-        check_optional("beta", self.layout.channels(), beta)?;
-        match saved {
-            Some(saved) => {
-                let groups = self.layout.batch().checked_mul(self.groups).ok_or(Error::TooLarge)?;
-                saved.check(groups)
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn run(
-        &self,
-        group_channels: usize,
-        tensor: Tensor<'_>,
-        affine: Affine<'_>,
-        mut saved: Option<Saved<'_>>,
-    ) {
-        if self.layout.is_empty() {
-            return;
-        }
-        let (layout, eps) = (self.layout, self.eps);
-        let record = |group, mean, rstd| {
-            if let Some(saved) = &mut saved {
-                saved.write(group, &[mean], &[rstd]);
-            }
-        };
-        dispatch!(self.backend, simd => {
-            grouped::normalize(simd, layout, group_channels, tensor, affine, eps, record)
-        });
     }
 }

@@ -10,15 +10,16 @@
 //! | gather statistics over parts, batches, machines | [`Moments`] |
 //! | draw reproducible random words | [`Philox`] |
 //!
-//! An operation is a small `Copy` value: make it from a [`Layout`], set options, call it on slices.
-//! It holds no buffers and never allocates. Everything is checked before the first write: a call
+//! An operation is a small `Copy` value: make it from a [`Layout`], set options, call its verb with
+//! (input and output, parameters, statistics). Input and output are [`apart`] or [`in_place`]. It
+//! holds no buffers and never allocates. Everything is checked before the first write: a call
 //! that returns an [`Error`] has changed nothing. Empty input is fine and does nothing.
 //!
 //! ```
-//! use evenkeel::{BatchNorm, Layout};
+//! use evenkeel::{Affine, BatchNorm, Keep, Layout, in_place};
 //! let layout = Layout::channels_last(2, 3, 1)?; // batch 2, 3 positions, 1 channel
 //! let mut x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
-//! BatchNorm::new(layout).train_in_place(None, None, None, None, &mut x)?;
+//! BatchNorm::new(layout).train(in_place(&mut x), Affine::NONE, Keep::NOTHING)?;
 //! assert!((x[0] + 1.4638).abs() < 1e-4);
 //! # Ok::<(), evenkeel::Error>(())
 //! ```
@@ -45,8 +46,10 @@
 mod backend;
 mod batch_norm;
 mod dropout;
+mod element;
 mod error;
 mod group_norm;
+mod io;
 mod kernel;
 mod layout;
 mod moments;
@@ -54,10 +57,15 @@ pub mod philox;
 mod standardize;
 
 pub use backend::Backend;
-pub use batch_norm::{BatchNorm, Gradients, Momentum, Running, RunningVariance, Saved};
+pub use batch_norm::{BatchNorm, Momentum, RunningVariance, Weight};
 pub use dropout::{Dropout, Scaling};
+pub use element::Element;
 pub use error::Error;
 pub use group_norm::GroupNorm;
+pub use io::{
+    Activation, Affine, Given, Gradients, Io, Keep, Running, Saved, Source, Statistics, apart,
+    in_place,
+};
 pub use layout::Layout;
 pub use moments::Moments;
 pub use philox::{Key, Philox};

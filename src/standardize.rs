@@ -1,6 +1,7 @@
 //! Standardization of inputs: fit on training data, apply to any.
 
-use crate::{Backend, BatchNorm, Error, Layout, Moments};
+use crate::element::Element;
+use crate::{Affine, Backend, BatchNorm, Error, Given, Io, Layout, Moments};
 
 /// Standardization: every feature to mean 0 and variance 1, with statistics of the training data.
 ///
@@ -29,13 +30,13 @@ use crate::{Backend, BatchNorm, Error, Layout, Moments};
 /// # Examples
 ///
 /// ```
-/// use evenkeel::{Layout, Moments, Standardize};
+/// use evenkeel::{Layout, Moments, Standardize, in_place};
 /// let train = [1.0, 10.0, 2.0, 20.0, 3.0, 30.0]; // three samples of two features
 /// let mut moments = [Moments::new(); 2];
 /// Standardize::new(Layout::dense(3, 2)?).fit(&train, &mut moments)?;
 ///
 /// let mut test = [2.0, 40.0];
-/// Standardize::new(Layout::dense(1, 2)?).apply_in_place(&moments, &mut test)?;
+/// Standardize::new(Layout::dense(1, 2)?).apply(in_place(&mut test), &moments)?;
 /// assert_eq!(test[0], 0.0);
 /// assert!((test[1] - 2.449_489_7).abs() < 1e-6);
 /// # Ok::<(), evenkeel::Error>(())
@@ -46,13 +47,21 @@ use crate::{Backend, BatchNorm, Error, Layout, Moments};
 /// Y. LeCun, L. Bottou, G. Orr, K.-R. Müller, "Efficient backprop", 1998, section 4.3. scikit-learn's
 /// `StandardScaler`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Standardize(BatchNorm);
+pub struct Standardize<T = f32>(BatchNorm<T>);
 
 impl Standardize {
     /// Standardization with eps = 0.
     #[must_use]
     pub fn new(layout: Layout) -> Self {
         Self(BatchNorm::new(layout).eps(0.0))
+    }
+}
+
+impl<T: Element> Standardize<T> {
+    /// The same for data of another type.
+    #[must_use]
+    pub const fn of<U: Element>(self) -> Standardize<U> {
+        Standardize(self.0.of())
     }
 
     /// Sets what is added to the variance.
@@ -66,7 +75,9 @@ impl Standardize {
     pub const fn backend(self, backend: Backend) -> Self {
         Self(self.0.backend(backend))
     }
+}
 
+impl Standardize<f32> {
     /// Adds a batch of training data to the moments of each feature. Start from [`Moments::new`].
     ///
     /// # Errors
@@ -76,21 +87,12 @@ impl Standardize {
         self.0.collect(x, moments)
     }
 
-    /// Standardizes `x` into `y`.
+    /// Standardizes.
     ///
     /// # Errors
     ///
-    /// [`Error::Epsilon`]; [`Error::Length`] for `x`, `moments` or `y`.
-    pub fn apply(&self, x: &[f32], moments: &[Moments], y: &mut [f32]) -> Result<(), Error> {
-        self.0.infer_population(x, None, None, moments, y)
-    }
-
-    /// Standardizes `x` in place.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Epsilon`]; [`Error::Length`] for `moments` or `x`.
-    pub fn apply_in_place(&self, moments: &[Moments], x: &mut [f32]) -> Result<(), Error> {
-        self.0.infer_population_in_place(None, None, moments, x)
+    /// [`Error::Epsilon`]; [`Error::Length`] for a slice of `io` or `moments`.
+    pub fn apply(&self, io: Io<'_>, moments: &[Moments]) -> Result<(), Error> {
+        self.0.infer(io, Affine::NONE, Given::Population(moments))
     }
 }

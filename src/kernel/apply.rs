@@ -2,8 +2,10 @@
 
 use super::columns::{Band, STRIPS, Strip, load_lanes};
 use super::finish::{Centred, CentredStrip, Constants};
-use super::lanes::{LANES, Lanes, Wide, padded, widened};
+use super::lanes::{LANES, Lanes, Value, Wide, padded, widened};
 use super::rows::Segments;
+use crate::backend::dispatch;
+use crate::{Affine, Backend};
 use fearless_simd::{Select as _, Simd, SimdBase as _, f32x16};
 
 /// An input and an output of the same shape, which may be the same memory.
@@ -109,13 +111,6 @@ pub(crate) fn store_first<S: Simd>(y: &mut [f32], value: f32x16<S>) {
     }
 }
 
-/// Optional scale and shift a channel.
-#[derive(Clone, Copy)]
-pub(crate) struct Affine<'a> {
-    pub(crate) gamma: Option<&'a [f32]>,
-    pub(crate) beta: Option<&'a [f32]>,
-}
-
 impl<'a> Affine<'a> {
     /// The same from a channel on.
     #[inline(always)]
@@ -143,6 +138,33 @@ impl<'a> Affine<'a> {
         };
         (pick(self.gamma, 1.0), pick(self.beta, 0.0))
     }
+}
+
+/// Adds x to a residual.
+pub(crate) fn accumulate(backend: Backend, x: &[f32], residual: &mut [f32]) {
+    dispatch!(backend, simd => {
+        let lanes = |x: &[f32; LANES]| <f32x16<_>>::load_array_ref(simd, x);
+        let (xs, rest) = x.as_chunks::<LANES>();
+        let (sums, last) = residual.as_chunks_mut::<LANES>();
+        for (sum, x) in sums.iter_mut().zip(xs) {
+            (lanes(x) + lanes(sum)).store_array(sum);
+        }
+        for (sum, x) in last.iter_mut().zip(rest) {
+            *sum += *x;
+        }
+    });
+}
+
+/// Sets what is not above zero to zero; NaN stays.
+pub(crate) fn rectify(backend: Backend, y: &mut [f32]) {
+    dispatch!(backend, simd => Tensor::InPlace(y).map(
+        simd,
+        #[inline(always)]
+        |_, y| {
+            let zero = <f32x16<_>>::filled(simd, 0.0);
+            Value::select(zero.greater(y) | y.equal(zero), zero, y)
+        },
+    ));
 }
 
 /// Applies one reduction's constants with one γ and β to contiguous segments.

@@ -1,6 +1,6 @@
 //! Normalization with one mean and one deviation a group of channels and sample.
 
-use super::apply::{Affine, StripApply, Tensor, apply_band, apply_elements, apply_planes};
+use super::apply::{StripApply, Tensor, apply_band, apply_elements, apply_planes};
 use super::columns::{Band, STRIPS};
 use super::finish::{CentredStrip, Constants};
 use super::lanes::LANES;
@@ -8,7 +8,7 @@ use super::moments::{Stats, reduce_rows};
 use super::rows::Segments;
 use super::strip::reduce_band;
 use super::tree::{LEVELS, Tree};
-use crate::{Layout, Moments};
+use crate::{Affine, Layout, Moments};
 use fearless_simd::Simd;
 
 /// Reduces every group of every sample and normalizes it. `record` is told the number of the group

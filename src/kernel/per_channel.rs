@@ -1,14 +1,14 @@
 //! Normalization with one mean and one deviation a channel, over both memory orders.
 
-use super::apply::{Affine, StripApply, Tensor, apply_band, apply_planes};
+use super::apply::{StripApply, Tensor, apply_band, apply_planes};
 use super::columns::{Band, Strip, load_lanes};
 use super::finish::{Constants, StripConstants};
 use super::lanes::{LANES, Lanes, Value as _};
 use super::moments::{NEIGHBOURS, reduce_neighbours};
 use super::rows::{BLOCK, Segments};
 use super::strip::{StripMoments, reduce_band};
-use crate::Moments;
 use crate::layout::PerChannel;
+use crate::{Affine, Given, Moments};
 use fearless_simd::{Simd, SimdMask as _, f32x16, mask32x16};
 
 /// The planes of one channel.
@@ -158,20 +158,11 @@ pub(crate) fn channels_of(values: &[f32; LANES], strip: Strip) -> &[f32] {
     values.get(..strip.lanes).unwrap_or(values)
 }
 
-/// Statistics that are known before.
-#[derive(Clone, Copy)]
-pub(crate) enum Known<'a> {
-    /// Mean and variance a channel.
-    Given { mean: &'a [f32], var: &'a [f32] },
-    /// Moments a channel.
-    Population(&'a [Moments]),
-}
-
-impl Known<'_> {
+impl Given<'_> {
     #[inline(always)]
     fn channel(&self, channel: usize, eps: f64) -> Constants {
         match self {
-            Self::Given { mean, var } => {
+            Self::Running { mean, var } => {
                 Constants::narrow(at(mean, channel), 0.0, at(var, channel), eps)
             }
             Self::Population(moments) => Constants::from_moments(&at(moments, channel), eps),
@@ -181,7 +172,7 @@ impl Known<'_> {
     #[inline(always)]
     fn strip<S: Simd>(&self, simd: S, channel: usize, eps: f64) -> StripConstants<S> {
         match self {
-            Self::Given { mean, var } => {
+            Self::Running { mean, var } => {
                 let mean: f32x16<S> = load_lanes(simd, mean, channel, None);
                 let var = load_lanes(simd, var, channel, None);
                 StripConstants::narrow(simd, mean, mean.all(0.0), var, eps)
@@ -205,21 +196,21 @@ fn at<T: Copy + Default>(values: &[T], index: usize) -> T {
     values.get(index).copied().unwrap_or_default()
 }
 
-/// Normalizes every channel with statistics that are known.
+/// Normalizes every channel with statistics that are given.
 #[inline(always)]
 pub(crate) fn infer<S: Simd>(
     simd: S,
     shape: PerChannel,
     mut tensor: Tensor<'_>,
     affine: Affine<'_>,
-    known: Known<'_>,
+    given: Given<'_>,
     eps: f64,
 ) {
     match shape {
         PerChannel::Planes { batch, channels, len } => {
             for channel in 0..channels {
                 let segments = planes(channel, batch, channels, len);
-                let constants = known.channel(channel, eps);
+                let constants = given.channel(channel, eps);
                 apply_planes(simd, &mut tensor, segments, constants, affine.of(channel));
             }
         }
@@ -228,7 +219,7 @@ pub(crate) fn infer<S: Simd>(
                 let mut apply = StripApply::nothing(simd);
                 for (apply, (channel, _)) in apply.iter_mut().zip(band.strips()) {
                     let channel = first + channel;
-                    let constants = known.strip(simd, channel, eps);
+                    let constants = given.strip(simd, channel, eps);
                     let affine = affine.lanes(simd, channel);
                     *apply = StripApply::new(constants.with_gamma(simd, affine.0), affine);
                 }

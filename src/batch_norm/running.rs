@@ -1,8 +1,6 @@
-//! What a batch normalization is told beside its tensors.
+//! How running statistics follow the batches.
 
-use super::set;
 use crate::Error;
-use crate::error::check_len;
 use crate::kernel::finish::narrow;
 
 /// How much a batch counts in the running statistics: r ← (1 − a)·r + a·new.
@@ -45,46 +43,4 @@ pub enum RunningVariance {
     Unbiased,
     /// M2 / n, as in ONNX and TensorFlow.
     Biased,
-}
-
-/// Running statistics, C values each, updated by a training pass.
-#[derive(Debug)]
-pub struct Running<'a> {
-    /// The running mean.
-    pub mean: &'a mut [f32],
-    /// The running variance.
-    pub var: &'a mut [f32],
-}
-
-/// Where a forward pass puts the statistics that backward needs: one value a reduction.
-#[derive(Debug)]
-pub struct Saved<'a> {
-    /// The mean.
-    pub mean: &'a mut [f32],
-    /// 1 / sqrt(var + eps).
-    pub rstd: &'a mut [f32],
-}
-
-impl Saved<'_> {
-    pub(crate) fn check(&self, len: usize) -> Result<(), Error> {
-        check_len("saved_mean", len, self.mean.len())?;
-        check_len("saved_rstd", len, self.rstd.len())
-    }
-
-    /// Writes the statistics of neighbouring reductions.
-    pub(crate) fn write(&mut self, first: usize, mean: &[f32], rstd: &[f32]) {
-        set(self.mean, first, mean);
-        set(self.rstd, first, rstd);
-    }
-}
-
-/// Where a backward pass puts its results. What is `None` is not written.
-#[derive(Debug, Default)]
-pub struct Gradients<'a> {
-    /// Gradient of the input: the layout's length.
-    pub x: Option<&'a mut [f32]>,
-    /// Gradient of γ: C values.
-    pub gamma: Option<&'a mut [f32]>,
-    /// Gradient of β: C values.
-    pub beta: Option<&'a mut [f32]>,
 }
