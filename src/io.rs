@@ -56,6 +56,7 @@ impl<'a, T> Io<'a, T> {
     /// Adds a residual first: residual ← x + residual, and that sum is what the operation reads. `x`
     /// stays as it is, unless it is also the output.
     #[must_use]
+    #[expect(clippy::should_implement_trait, reason = "the field's word for it")]
     pub fn add(self, residual: &'a mut [T]) -> Self {
         Self { residual: Some(residual), ..self }
     }
