@@ -19,7 +19,10 @@ use std::fmt::Write as _;
 use common::data::{Rng, finite, layout};
 use common::limits::{ANY_ORDINARY, Data, OPS, Op, ROWS, Row};
 use common::oracle::{self, Shape, Stats, output_scale, ulp_error, widen};
-use evenkeel::{BatchNorm, Gradients, GroupNorm, Moments, Running, Saved, Standardize};
+use evenkeel::{
+    Affine, BatchNorm, Given, Gradients, GroupNorm, Keep, Moments, Running, Saved, Standardize,
+    Statistics, apart,
+};
 
 /// Reductions of 64 to 100,000 elements; planes of 1, 49, 196, 3136 and 100,000; channel counts
 /// that fill no register.
@@ -185,12 +188,12 @@ fn measure_train(case: &Case, worst: &mut Worst) -> (Vec<f32>, Vec<f32>) {
     let mut y = vec![0.0; case.x.len()];
     case.batch_norm()
         .train(
-            &case.x,
-            Some(&case.gamma),
-            Some(&case.beta),
-            Some(Running { mean: &mut running_mean, var: &mut running_var }),
-            Some(Saved { mean: &mut mean, rstd: &mut rstd }),
-            &mut y,
+            apart(&case.x, &mut y),
+            Affine::new(&case.gamma, &case.beta),
+            Keep {
+                running: Some(Running { mean: &mut running_mean, var: &mut running_var }),
+                saved: Some(Saved { mean: &mut mean, rstd: &mut rstd }),
+            },
         )
         .expect("all lengths are right");
     let want = oracle::apply(
@@ -217,8 +220,12 @@ fn measure_population(case: &Case, worst: &mut Worst, want: &[f64]) {
     let mut moments = vec![Moments::new(); case.shape.channels];
     let mut y = vec![0.0; case.x.len()];
     norm.collect(&case.x, &mut moments).expect("all lengths are right");
-    norm.infer_population(&case.x, Some(&case.gamma), Some(&case.beta), &moments, &mut y)
-        .expect("all lengths are right");
+    norm.infer(
+        apart(&case.x, &mut y),
+        Affine::new(&case.gamma, &case.beta),
+        Given::Population(&moments),
+    )
+    .expect("all lengths are right");
     case.note_outputs(worst, Op::InferPopulation, &y, want);
 }
 
@@ -235,7 +242,11 @@ fn given_statistics(case: &Case) -> Option<(Vec<f32>, Vec<f32>)> {
 fn measure_infer(case: &Case, worst: &mut Worst, mean: &[f32], var: &[f32]) {
     let mut y = vec![0.0; case.x.len()];
     case.batch_norm()
-        .infer(&case.x, Some(&case.gamma), Some(&case.beta), mean, var, &mut y)
+        .infer(
+            apart(&case.x, &mut y),
+            Affine::new(&case.gamma, &case.beta),
+            Given::Running { mean, var },
+        )
         .expect("all lengths are right");
     let want = oracle::infer(
         case.shape,
@@ -253,7 +264,7 @@ fn measure_standardize(case: &Case, worst: &mut Worst) {
     let mut moments = vec![Moments::new(); case.shape.channels];
     let mut y = vec![0.0; case.x.len()];
     standardize.fit(&case.x, &mut moments).expect("all lengths are right");
-    standardize.apply(&case.x, &moments, &mut y).expect("all lengths are right");
+    standardize.apply(apart(&case.x, &mut y), &moments).expect("all lengths are right");
     let want = oracle::standardize(case.shape, &case.wide_x, &case.stats, 0.0);
     for (&g, &w) in y.iter().zip(&want) {
         worst.note(Op::Standardize, &case.place, g, w, output_scale(w, 1.0, 0.0));
@@ -299,7 +310,7 @@ fn measure_backward(case: &Case, worst: &mut Worst, mean: &[f32], rstd: &[f32]) 
     let dy = Rng::new(7).normals(case.x.len(), 0.0, 1.0);
     let mut got = Buffers::new(case.shape);
     case.batch_norm()
-        .backward(&dy, &case.x, Some(&case.gamma), mean, rstd, got.all())
+        .backward(&dy, &case.x, Some(&case.gamma), Statistics { mean, rstd }, got.all())
         .expect("all lengths are right");
     let want =
         oracle::backward(case.shape, &widen(&dy), &case.wide_x, Some(&case.wide_gamma), case.eps);
@@ -310,7 +321,7 @@ fn measure_backward_inference(case: &Case, worst: &mut Worst, mean: &[f32], var:
     let dy = Rng::new(8).normals(case.x.len(), 0.0, 1.0);
     let mut got = Buffers::new(case.shape);
     case.batch_norm()
-        .backward_inference(&dy, &case.x, Some(&case.gamma), mean, var, got.all())
+        .backward(&dy, &case.x, Some(&case.gamma), Given::Running { mean, var }, got.all())
         .expect("all lengths are right");
     let want = oracle::backward_inference(
         case.shape,
@@ -330,11 +341,9 @@ fn measure_group_norm(case: &Case, groups: usize, worst: &mut Worst) {
     GroupNorm::new(layout(case.shape), groups)
         .eps(case.eps)
         .forward(
-            &case.x,
-            Some(&case.gamma),
-            Some(&case.beta),
+            apart(&case.x, &mut y),
+            Affine::new(&case.gamma, &case.beta),
             Some(Saved { mean: &mut mean, rstd: &mut rstd }),
-            &mut y,
         )
         .expect("all lengths are right");
     let want = oracle::group_norm(
@@ -489,7 +498,7 @@ fn train_error(shape: Shape, x: &[f32], rng: &mut Rng) -> f64 {
     beta[0] = 0.0;
     let mut y = vec![0.0; x.len()];
     BatchNorm::new(layout(shape))
-        .train(x, Some(&gamma), Some(&beta), None, None, &mut y)
+        .train(apart(x, &mut y), Affine::new(&gamma, &beta), Keep::NOTHING)
         .expect("all lengths are right");
     let (gamma, beta) = (widen(&gamma), widen(&beta));
     let want = oracle::batch_norm_train(shape, &widen(x), Some(&gamma), Some(&beta), 1e-5).y;

@@ -8,8 +8,8 @@ mod common {
 use common::data::{Rng, assert_same_bits, canary, finite, layout};
 use common::oracle::Shape;
 use evenkeel::{
-    BatchNorm, Dropout, Gradients, GroupNorm, Key, Moments, Running, RunningVariance, Saved,
-    Scaling, Standardize,
+    Affine, BatchNorm, Dropout, Given, Gradients, GroupNorm, Keep, Key, Moments, Running,
+    RunningVariance, Saved, Scaling, Standardize, Statistics, Weight, apart, in_place,
 };
 
 const GAMMA: [f32; 3] = [1.5, -2.0, 0.5];
@@ -33,8 +33,12 @@ fn train(norm: BatchNorm, x: &[f32]) -> Trained {
     };
     let running = Running { mean: &mut out.running_mean, var: &mut out.running_var };
     let saved = Saved { mean: &mut out.mean, rstd: &mut out.rstd };
-    norm.train(x, Some(&GAMMA), Some(&BETA), Some(running), Some(saved), &mut out.y)
-        .expect("all lengths are right");
+    norm.train(
+        apart(x, &mut out.y),
+        Affine::new(&GAMMA, &BETA),
+        Keep { running: Some(running), saved: Some(saved) },
+    )
+    .expect("all lengths are right");
     out
 }
 
@@ -51,8 +55,14 @@ fn backward(norm: BatchNorm, dy: &[f32], x: &[f32], trained: &Trained) -> Backwa
         gamma: Some(&mut out.dgamma),
         beta: Some(&mut out.dbeta),
     };
-    norm.backward(dy, x, Some(&GAMMA), &trained.mean, &trained.rstd, gradients)
-        .expect("all lengths are right");
+    norm.backward(
+        dy,
+        x,
+        Some(&GAMMA),
+        Statistics { mean: &trained.mean, rstd: &trained.rstd },
+        gradients,
+    )
+    .expect("all lengths are right");
     out
 }
 
@@ -105,7 +115,7 @@ fn one_element_without_eps_trains_to_beta() {
         let mut moments = [Moments::new(); 3];
         let mut y = canary(3);
         Standardize::new(layout(shape)).fit(&x, &mut moments).unwrap();
-        Standardize::new(layout(shape)).apply(&x, &moments, &mut y).unwrap();
+        Standardize::new(layout(shape)).apply(apart(&x, &mut y), &moments).unwrap();
         assert_eq!(y, [0.0; 3]);
     }
 }
@@ -141,7 +151,7 @@ fn constant_groups_give_beta() {
             let saved = Saved { mean: &mut mean, rstd: &mut rstd };
             GroupNorm::new(layout(shape), groups)
                 .eps(0.0)
-                .forward(&x, Some(&GAMMA), Some(&BETA), Some(saved), &mut y)
+                .forward(apart(&x, &mut y), Affine::new(&GAMMA, &BETA), Some(saved))
                 .unwrap();
             assert!(is_beta(shape, &y));
             assert!(mean.iter().all(|&m| m == 0.1) && rstd.iter().all(|&r| r == 0.0));
@@ -156,14 +166,26 @@ fn no_variance_at_inference_gives_beta() {
         let norm = BatchNorm::new(layout(shape)).eps(0.0);
         let x = Rng::new(1).normals(shape.len(), 0.0, 1.0);
         let mut y = canary(x.len());
-        norm.infer(&x, Some(&GAMMA), Some(&BETA), &[0.5; 3], &[0.0; 3], &mut y).unwrap();
+        norm.infer(
+            apart(&x, &mut y),
+            Affine::new(&GAMMA, &BETA),
+            Given::Running { mean: &[0.5; 3], var: &[0.0; 3] },
+        )
+        .unwrap();
         assert!(is_beta(shape, &y));
         let (mut weight, mut bias) = ([1.0; 6], [2.0; 3]);
-        norm.fold(Some(&GAMMA), Some(&BETA), &[0.5; 3], &[0.0; 3], &mut weight, &mut bias).unwrap();
+        norm.fold(
+            Affine::new(&GAMMA, &BETA),
+            Given::Running { mean: &[0.5; 3], var: &[0.0; 3] },
+            Weight::OutputFirst(&mut weight),
+            &mut bias,
+        )
+        .unwrap();
         assert_eq!(weight, [0.0; 6]);
         assert_eq!(bias, BETA);
         let moments = [Moments::from_parts(9, 0.5, 0.0); 3];
-        norm.infer_population(&x, Some(&GAMMA), Some(&BETA), &moments, &mut y).unwrap();
+        norm.infer(apart(&x, &mut y), Affine::new(&GAMMA, &BETA), Given::Population(&moments))
+            .unwrap();
         assert!(is_beta(shape, &y));
     }
 }
@@ -206,8 +228,14 @@ fn a_poisoned_group_stays_alone() {
         for groups in [1, 3] {
             let norm = GroupNorm::new(layout(shape), groups);
             let (mut before, mut after) = (canary(x.len()), canary(x.len()));
-            norm.forward(&clean, Some(&GAMMA), None, None, &mut before).unwrap();
-            norm.forward(&x, Some(&GAMMA), None, None, &mut after).unwrap();
+            norm.forward(
+                apart(&clean, &mut before),
+                Affine { gamma: Some(&GAMMA), beta: None },
+                None,
+            )
+            .unwrap();
+            norm.forward(apart(&x, &mut after), Affine { gamma: Some(&GAMMA), beta: None }, None)
+                .unwrap();
             for i in 0..x.len() {
                 let hit = shape.sample_of(i) == 1 && (groups == 1 || shape.channel_of(i) == 1);
                 assert_eq!(after[i].is_nan(), hit, "{shape:?}, {groups} groups, element {i}");
@@ -231,11 +259,11 @@ fn dropping_nothing_is_the_identity() {
     for scaling in [Scaling::Inverted, Scaling::AtInference] {
         let dropout = Dropout::new(0.0).unwrap().scaling(scaling);
         let mut y = canary(x.len());
-        dropout.forward(&x, Key::new(1), &mut y).unwrap();
+        dropout.forward(apart(&x, &mut y), Key::new(1)).unwrap();
         assert_same_bits(&x, &y, "forward");
-        dropout.backward(&x, Key::new(1), &mut y).unwrap();
+        dropout.backward(apart(&x, &mut y), Key::new(1)).unwrap();
         assert_same_bits(&x, &y, "backward");
-        dropout.infer(&x, &mut y).unwrap();
+        dropout.infer(apart(&x, &mut y)).unwrap();
         assert_same_bits(&x, &y, "infer");
         assert_eq!(dropout.scale(), 1.0);
     }
@@ -248,17 +276,17 @@ fn dropping_all_gives_positive_zeros() {
     for scaling in [Scaling::Inverted, Scaling::AtInference] {
         let dropout = Dropout::new(1.0).unwrap().scaling(scaling);
         let mut y = canary(x.len());
-        dropout.forward(&x, Key::new(1), &mut y).unwrap();
+        dropout.forward(apart(&x, &mut y), Key::new(1)).unwrap();
         assert!(y.iter().all(|v| v.to_bits() == 0));
-        dropout.backward(&x, Key::new(1), &mut y).unwrap();
+        dropout.backward(apart(&x, &mut y), Key::new(1)).unwrap();
         assert!(y.iter().all(|v| v.to_bits() == 0));
     }
     // Inference too, where the factor is 0: a product would keep the NaN.
     let dropout = Dropout::new(1.0).unwrap().scaling(Scaling::AtInference);
     let mut y = canary(x.len());
-    dropout.infer(&x, &mut y).unwrap();
+    dropout.infer(apart(&x, &mut y)).unwrap();
     assert!(y.iter().all(|v| v.to_bits() == 0));
-    dropout.infer_in_place(&mut x).unwrap();
+    dropout.infer(in_place(&mut x)).unwrap();
     assert!(x.iter().all(|v| v.to_bits() == 0));
     let mut mask = [0xFF; 125];
     Dropout::new(1.0).unwrap().write_mask(1000, Key::new(1), &mut mask).unwrap();
@@ -270,7 +298,7 @@ fn a_dropped_nan_is_zero_and_a_kept_one_stays() {
     let (dropout, key) = (Dropout::new(0.4).unwrap(), Key::new(5));
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut y = canary(500);
-        dropout.forward(&[bad; 500], key, &mut y).unwrap();
+        dropout.forward(apart(&[bad; 500], &mut y), key).unwrap();
         for (i, v) in (0_u64..).zip(&y) {
             if dropout.keep(key, i) {
                 assert!(!v.is_finite());
@@ -287,14 +315,14 @@ fn dropout_at_inference() {
     let mut y = canary(x.len());
     for p in [0.25, 0.5, 1.0] {
         let inverted = Dropout::new(p).unwrap();
-        inverted.infer(&x, &mut y).unwrap();
+        inverted.infer(apart(&x, &mut y)).unwrap();
         assert_same_bits(&x, &y, "inverted");
-        inverted.infer_in_place(&mut y).unwrap();
+        inverted.infer(in_place(&mut y)).unwrap();
         assert_same_bits(&x, &y, "inverted, in place");
-        inverted.scaling(Scaling::AtInference).infer(&x, &mut y).unwrap();
-        let mut in_place = x.clone();
-        inverted.scaling(Scaling::AtInference).infer_in_place(&mut in_place).unwrap();
-        assert_same_bits(&y, &in_place, "in place");
+        inverted.scaling(Scaling::AtInference).infer(apart(&x, &mut y)).unwrap();
+        let mut z = x.clone();
+        inverted.scaling(Scaling::AtInference).infer(in_place(&mut z)).unwrap();
+        assert_same_bits(&y, &z, "in place");
         for (&v, &got) in x.iter().zip(&y) {
             // 1 − p is a power of two, or 3/4: the product is rounded once.
             assert_eq!(f64::from(got), f64::from(finite(f64::from(v) * (1.0 - p))));

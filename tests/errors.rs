@@ -9,8 +9,8 @@ mod common {
 use common::data::{Rng, layout};
 use common::oracle::Shape;
 use evenkeel::{
-    BatchNorm, Dropout, Error, Gradients, GroupNorm, Key, Layout, Moments, Momentum, Philox,
-    Running, Saved, Standardize,
+    Affine, BatchNorm, Dropout, Error, Given, Gradients, GroupNorm, Keep, Key, Layout, Moments,
+    Momentum, Philox, Running, Saved, Standardize, Statistics, Weight, apart, in_place,
 };
 
 /// What a call is configured with.
@@ -49,6 +49,11 @@ impl Method {
         let result = (self.call)(shape, options, &mut after);
         if result.is_err() || shape.len() == 0 {
             for ((b, a), (argument, _)) in before.iter().zip(&after).zip(&self.arguments) {
+                if result.is_ok() && ["dgamma", "dbeta"].contains(argument) {
+                    // Sums over nothing.
+                    assert!(a.iter().all(|a| a.to_bits() == 0), "{}: {argument}", self.name);
+                    continue;
+                }
                 let same = b.iter().zip(a).all(|(b, a)| b.to_bits() == a.to_bits());
                 assert!(same, "{} wrote to {argument}: {shape:?}, {result:?}", self.name);
             }
@@ -91,27 +96,27 @@ fn with_moments(
 }
 
 fn train(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
-    let [x, gamma, beta, mean, var, saved_mean, saved_rstd, y] = take(args);
+    let [x, y, gamma, beta, mean, var, saved_mean, saved_rstd] = take(args);
     let running = Some(Running { mean, var });
     let saved = Some(Saved { mean: saved_mean, rstd: saved_rstd });
-    norm(shape, options).train(x, Some(gamma), Some(beta), running, saved, y)
+    norm(shape, options).train(apart(x, y), Affine::new(gamma, beta), Keep { running, saved })
 }
 
 fn train_in_place(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
-    let [gamma, beta, mean, var, saved_mean, saved_rstd, x] = take(args);
+    let [x, gamma, beta, mean, var, saved_mean, saved_rstd] = take(args);
     let running = Some(Running { mean, var });
     let saved = Some(Saved { mean: saved_mean, rstd: saved_rstd });
-    norm(shape, options).train_in_place(Some(gamma), Some(beta), running, saved, x)
+    norm(shape, options).train(in_place(x), Affine::new(gamma, beta), Keep { running, saved })
 }
 
 fn infer(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
-    let [x, gamma, beta, mean, var, y] = take(args);
-    norm(shape, options).infer(x, Some(gamma), Some(beta), mean, var, y)
+    let [x, y, gamma, beta, mean, var] = take(args);
+    norm(shape, options).infer(apart(x, y), Affine::new(gamma, beta), Given::Running { mean, var })
 }
 
 fn infer_in_place(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
-    let [gamma, beta, mean, var, x] = take(args);
-    norm(shape, options).infer_in_place(Some(gamma), Some(beta), mean, var, x)
+    let [x, gamma, beta, mean, var] = take(args);
+    norm(shape, options).infer(in_place(x), Affine::new(gamma, beta), Given::Running { mean, var })
 }
 
 fn collect(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
@@ -120,9 +125,9 @@ fn collect(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), 
 }
 
 fn infer_population(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
-    let [x, gamma, beta, moments, y] = take(args);
+    let [x, y, gamma, beta, moments] = take(args);
     with_moments(moments, |m| {
-        norm(shape, options).infer_population(x, Some(gamma), Some(beta), m, y)
+        norm(shape, options).infer(apart(x, y), Affine::new(gamma, beta), Given::Population(m))
     })
 }
 
@@ -131,55 +136,62 @@ fn infer_population_in_place(
     options: Options,
     args: &mut [Vec<f32>],
 ) -> Result<(), Error> {
-    let [gamma, beta, moments, x] = take(args);
+    let [x, gamma, beta, moments] = take(args);
     with_moments(moments, |m| {
-        norm(shape, options).infer_population_in_place(Some(gamma), Some(beta), m, x)
+        norm(shape, options).infer(in_place(x), Affine::new(gamma, beta), Given::Population(m))
     })
 }
 
 fn backward(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
     let [dy, x, gamma, mean, rstd, dx, dgamma, dbeta] = take(args);
     let gradients = Gradients { x: Some(dx), gamma: Some(dgamma), beta: Some(dbeta) };
-    norm(shape, options).backward(dy, x, Some(gamma), mean, rstd, gradients)
+    norm(shape, options).backward(dy, x, Some(gamma), Statistics { mean, rstd }, gradients)
 }
 
 fn backward_inference(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
     let [dy, x, gamma, mean, var, dx, dgamma, dbeta] = take(args);
     let gradients = Gradients { x: Some(dx), gamma: Some(dgamma), beta: Some(dbeta) };
-    norm(shape, options).backward_inference(dy, x, Some(gamma), mean, var, gradients)
+    norm(shape, options).backward(dy, x, Some(gamma), Given::Running { mean, var }, gradients)
 }
 
 /// One weight a channel is allowed, so that `weight` has one right length here.
 fn fold(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
     let [gamma, beta, mean, var, weight, bias] = take(args);
-    norm(shape, options).fold(Some(gamma), Some(beta), mean, var, weight, bias)
+    norm(shape, options).fold(
+        Affine::new(gamma, beta),
+        Given::Running { mean, var },
+        Weight::OutputFirst(weight),
+        bias,
+    )
 }
 
 fn fold_transposed(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
     let [gamma, beta, mean, var, weight, bias] = take(args);
-    norm(shape, options).fold_transposed(1, 2, Some(gamma), Some(beta), mean, var, weight, bias)
+    norm(shape, options).fold(
+        Affine::new(gamma, beta),
+        Given::Running { mean, var },
+        Weight::Transposed { weight, groups: 1, kernel: 2 },
+        bias,
+    )
 }
 
 const GROUPS: usize = 2;
 
 fn group_norm(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
-    let [x, gamma, beta, mean, rstd, y] = take(args);
+    let [x, y, gamma, beta, mean, rstd] = take(args);
     GroupNorm::new(layout(shape), GROUPS).eps(options.eps).forward(
-        x,
-        Some(gamma),
-        Some(beta),
+        apart(x, y),
+        Affine::new(gamma, beta),
         Some(Saved { mean, rstd }),
-        y,
     )
 }
 
 fn group_norm_in_place(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
-    let [gamma, beta, mean, rstd, x] = take(args);
-    GroupNorm::new(layout(shape), GROUPS).eps(options.eps).forward_in_place(
-        Some(gamma),
-        Some(beta),
+    let [x, gamma, beta, mean, rstd] = take(args);
+    GroupNorm::new(layout(shape), GROUPS).eps(options.eps).forward(
+        in_place(x),
+        Affine::new(gamma, beta),
         Some(Saved { mean, rstd }),
-        x,
     )
 }
 
@@ -189,36 +201,36 @@ fn fit(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Erro
 }
 
 fn apply(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
-    let [x, moments, y] = take(args);
+    let [x, y, moments] = take(args);
     let op = Standardize::new(layout(shape)).eps(options.eps);
-    with_moments(moments, |m| op.apply(x, m, y))
+    with_moments(moments, |m| op.apply(apart(x, y), m))
 }
 
 fn apply_in_place(shape: Shape, options: Options, args: &mut [Vec<f32>]) -> Result<(), Error> {
-    let [moments, x] = take(args);
+    let [x, moments] = take(args);
     let op = Standardize::new(layout(shape)).eps(options.eps);
-    with_moments(moments, |m| op.apply_in_place(m, x))
+    with_moments(moments, |m| op.apply(in_place(x), m))
 }
 
 /// The argument names of every method; a name says how long the slice must be.
 #[rustfmt::skip]
 const METHODS: [(&str, &[&str], Call, bool); 16] = [
-    ("train", &["x", "gamma", "beta", "running_mean", "running_var", "saved_mean", "saved_rstd", "y"], train, true),
-    ("train_in_place", &["gamma", "beta", "running_mean", "running_var", "saved_mean", "saved_rstd", "x"], train_in_place, true),
-    ("infer", &["x", "gamma", "beta", "mean", "var", "y"], infer, true),
-    ("infer_in_place", &["gamma", "beta", "mean", "var", "x"], infer_in_place, true),
+    ("train", &["x", "y", "gamma", "beta", "running_mean", "running_var", "saved_mean", "saved_rstd"], train, true),
+    ("train_in_place", &["x", "gamma", "beta", "running_mean", "running_var", "saved_mean", "saved_rstd"], train_in_place, true),
+    ("infer", &["x", "y", "gamma", "beta", "mean", "var"], infer, true),
+    ("infer_in_place", &["x", "gamma", "beta", "mean", "var"], infer_in_place, true),
     ("collect", &["x", "moments"], collect, false),
-    ("infer_population", &["x", "gamma", "beta", "moments", "y"], infer_population, true),
-    ("infer_population_in_place", &["gamma", "beta", "moments", "x"], infer_population_in_place, true),
-    ("backward", &["dy", "x", "gamma", "saved_mean", "saved_rstd", "dx", "dgamma", "dbeta"], backward, false),
+    ("infer_population", &["x", "y", "gamma", "beta", "moments"], infer_population, true),
+    ("infer_population_in_place", &["x", "gamma", "beta", "moments"], infer_population_in_place, true),
+    ("backward", &["dy", "x", "gamma", "saved_mean", "saved_rstd", "dx", "dgamma", "dbeta"], backward, true),
     ("backward_inference", &["dy", "x", "gamma", "mean", "var", "dx", "dgamma", "dbeta"], backward_inference, true),
     ("fold", &["gamma", "beta", "mean", "var", "weight", "bias"], fold, true),
     ("fold_transposed", &["gamma", "beta", "mean", "var", "weight", "bias"], fold_transposed, true),
-    ("group_norm", &["x", "gamma", "beta", "saved_mean", "saved_rstd", "y"], group_norm, true),
-    ("group_norm_in_place", &["gamma", "beta", "saved_mean", "saved_rstd", "x"], group_norm_in_place, true),
+    ("group_norm", &["x", "y", "gamma", "beta", "saved_mean", "saved_rstd"], group_norm, true),
+    ("group_norm_in_place", &["x", "gamma", "beta", "saved_mean", "saved_rstd"], group_norm_in_place, true),
     ("fit", &["x", "moments"], fit, false),
-    ("apply", &["x", "moments", "y"], apply, true),
-    ("apply_in_place", &["moments", "x"], apply_in_place, true),
+    ("apply", &["x", "y", "moments"], apply, true),
+    ("apply_in_place", &["x", "moments"], apply_in_place, true),
 ];
 
 fn methods(shape: Shape) -> Vec<Method> {
@@ -293,7 +305,7 @@ fn the_first_wrong_argument_is_reported() {
 }
 
 #[test]
-fn empty_tensors_are_fine_and_write_nothing() {
+fn empty_tensors_are_fine_and_write_only_gradients_of_parameters() {
     for shape in EMPTY {
         for method in methods(shape) {
             // Folding is about parameters, which are there without a batch.
@@ -350,14 +362,10 @@ fn groups_of_a_transposed_layer_must_divide() {
     let norm = BatchNorm::new(layout(Shape::dense(1, 6)));
     let (mut weight, mut bias) = (vec![1.0; 36], vec![1.0; 6]);
     for groups in [0, 4, 5, 7, 12] {
-        let result = norm.fold_transposed(
-            groups,
-            1,
-            None,
-            None,
-            &[0.0; 6],
-            &[1.0; 6],
-            &mut weight,
+        let result = norm.fold(
+            Affine::NONE,
+            Given::Running { mean: &[0.0; 6], var: &[1.0; 6] },
+            Weight::Transposed { weight: &mut weight, groups, kernel: 1 },
             &mut bias,
         );
         assert_eq!(result, Err(Error::Groups { channels: 6, groups }));
@@ -414,9 +422,9 @@ fn groups_must_divide_the_channels() {
             let norm = GroupNorm::new(layout(shape), groups);
             let error = Err(Error::Groups { channels: 6, groups });
             let (x, mut y) = (vec![0.5; shape.len()], vec![0.25; shape.len()]);
-            assert_eq!(norm.forward(&x, None, None, None, &mut y), error);
-            assert_eq!(norm.forward(&x[1..], None, None, None, &mut y), error);
-            assert_eq!(norm.forward_in_place(None, None, None, &mut y), error);
+            assert_eq!(norm.forward(apart(&x, &mut y), Affine::NONE, None), error);
+            assert_eq!(norm.forward(apart(&x[1..], &mut y), Affine::NONE, None), error);
+            assert_eq!(norm.forward(in_place(&mut y), Affine::NONE, None), error);
             assert!(y.iter().all(|&v| v == 0.25));
         }
     }
@@ -451,16 +459,20 @@ fn groups_times_samples_may_not_overflow() {
         let norm = GroupNorm::new(layout(shape), groups);
         let (mut mean, mut rstd) = ([0.25], [0.25]);
         let saved = Saved { mean: &mut mean, rstd: &mut rstd };
-        let result = norm.forward(&[], None, None, Some(saved), &mut []);
+        let result = norm.forward(apart(&[], &mut []), Affine::NONE, Some(saved));
         assert_eq!(result, Err(Error::TooLarge));
         let saved = Saved { mean: &mut mean, rstd: &mut rstd };
-        let result = norm.forward_in_place(None, None, Some(saved), &mut []);
+        let result = norm.forward(in_place(&mut []), Affine::NONE, Some(saved));
         assert_eq!(result, Err(Error::TooLarge));
         assert_eq!((mean, rstd), ([0.25], [0.25]));
         // Without statistics nothing has that length. Wrong parameters come before it.
-        assert_eq!(norm.forward(&[], None, None, None, &mut []), Ok(()));
+        assert_eq!(norm.forward(apart(&[], &mut []), Affine::NONE, None), Ok(()));
         let saved = Saved { mean: &mut mean, rstd: &mut rstd };
-        let wrong = norm.forward(&[], Some(&[1.0]), None, Some(saved), &mut []);
+        let wrong = norm.forward(
+            apart(&[], &mut []),
+            Affine { gamma: Some(&[1.0]), beta: None },
+            Some(saved),
+        );
         assert_eq!(wrong, Err(Error::Length { argument: "gamma", expected: 0, found: 1 }));
     }
 }
@@ -472,14 +484,10 @@ fn channels_times_kernel_may_not_overflow() {
     for kernel in [usize::MAX, usize::MAX / 6 + 1] {
         for groups in [1, 3] {
             // The sizes are checked before the slices: these have no right length.
-            let result = norm.fold_transposed(
-                groups,
-                kernel,
-                None,
-                None,
-                &[0.0; 5],
-                &[1.0; 6],
-                &mut weight,
+            let result = norm.fold(
+                Affine::NONE,
+                Given::Running { mean: &[0.0; 5], var: &[1.0; 6] },
+                Weight::Transposed { weight: &mut weight, groups, kernel },
                 &mut bias,
             );
             assert_eq!(result, Err(Error::TooLarge));
@@ -496,11 +504,14 @@ fn huge_empty_tensors_do_not_panic() {
         for layout in [Layout::channels_first(n, c, s), Layout::channels_last(n, s, c)] {
             let Ok(layout) = layout else { continue };
             assert_eq!(layout.len(), 0);
-            assert_eq!(BatchNorm::new(layout).train(&[], None, None, None, None, &mut []), Ok(()));
+            assert_eq!(
+                BatchNorm::new(layout).train(apart(&[], &mut []), Affine::NONE, Keep::NOTHING),
+                Ok(())
+            );
             for groups in [1, c] {
                 let saved = Saved { mean: &mut [], rstd: &mut [] };
                 let norm = GroupNorm::new(layout, groups);
-                let result = norm.forward(&[], None, None, Some(saved), &mut []);
+                let result = norm.forward(apart(&[], &mut []), Affine::NONE, Some(saved));
                 let expected = match (groups, n * groups) {
                     (0, _) => Err(Error::Groups { channels: 0, groups: 0 }),
                     (_, 0) => Ok(()),
@@ -548,9 +559,9 @@ fn dropout_checks_lengths() {
     for found in [0, 19, 21] {
         let mut out = vec![0.25; found];
         let wrong = |argument| Err(Error::Length { argument, expected: 20, found });
-        assert_eq!(dropout.forward(&x, key, &mut out), wrong("y"));
-        assert_eq!(dropout.backward(&x, key, &mut out), wrong("dx"));
-        assert_eq!(dropout.infer(&x, &mut out), wrong("y"));
+        assert_eq!(dropout.forward(apart(&x, &mut out), key), wrong("y"));
+        assert_eq!(dropout.backward(apart(&x, &mut out), key), wrong("dx"));
+        assert_eq!(dropout.infer(apart(&x, &mut out)), wrong("y"));
         assert!(out.iter().all(|&v| v == 0.25));
     }
     for found in [0, 2, 4] {
@@ -559,8 +570,8 @@ fn dropout_checks_lengths() {
         assert_eq!(dropout.write_mask(20, key, &mut mask), Err(error));
         assert!(mask.iter().all(|&b| b == 0xA5));
     }
-    assert_eq!(dropout.forward(&[], key, &mut []), Ok(()));
-    assert_eq!(dropout.backward(&[], key, &mut []), Ok(()));
+    assert_eq!(dropout.forward(apart(&[], &mut []), key), Ok(()));
+    assert_eq!(dropout.backward(apart(&[], &mut []), key), Ok(()));
     assert_eq!(dropout.write_mask(0, key, &mut []), Ok(()));
 }
 
@@ -570,17 +581,17 @@ fn dropout_offsets_may_not_overflow() {
     let mut y = vec![0.25; 4];
     for offset in [u64::MAX - 3, u64::MAX - 2, u64::MAX] {
         let dropout = dropout.offset(offset);
-        assert_eq!(dropout.forward(&[1.0; 4], key, &mut y), Err(Error::TooLarge));
-        assert_eq!(dropout.forward_in_place(key, &mut y), Err(Error::TooLarge));
-        assert_eq!(dropout.backward(&[1.0; 4], key, &mut y), Err(Error::TooLarge));
-        assert_eq!(dropout.backward_in_place(key, &mut y), Err(Error::TooLarge));
+        assert_eq!(dropout.forward(apart(&[1.0; 4], &mut y), key), Err(Error::TooLarge));
+        assert_eq!(dropout.forward(in_place(&mut y), key), Err(Error::TooLarge));
+        assert_eq!(dropout.backward(apart(&[1.0; 4], &mut y), key), Err(Error::TooLarge));
+        assert_eq!(dropout.backward(in_place(&mut y), key), Err(Error::TooLarge));
         assert_eq!(dropout.write_mask(4, key, &mut [0]), Err(Error::TooLarge));
         assert!(y.iter().all(|&v| v == 0.25));
         // Inference draws nothing.
-        assert_eq!(dropout.infer(&[1.0; 4], &mut [0.0; 4]), Ok(()));
+        assert_eq!(dropout.infer(apart(&[1.0; 4], &mut [0.0; 4])), Ok(()));
     }
     let last = dropout.offset(u64::MAX - 4);
-    assert_eq!(last.forward(&[1.0; 4], key, &mut y), Ok(()));
+    assert_eq!(last.forward(apart(&[1.0; 4], &mut y), key), Ok(()));
 }
 
 #[test]
@@ -599,4 +610,24 @@ fn messages_name_what_is_wrong() {
         let message = error.to_string();
         assert!(message.contains(part), "{message}");
     }
+}
+
+#[test]
+fn fold_refuses_a_variance_without_a_root() {
+    for (var, eps) in [(-1.0, 0.5), (f32::NAN, 1e-5), (-1e-30, 0.0)] {
+        let op = BatchNorm::new(layout(Shape::dense(1, 3))).eps(eps);
+        let (mut weight, mut bias) = ([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]);
+        let variances = [1.0, var, var];
+        let given = Given::Running { mean: &[0.0; 3], var: &variances };
+        let result = op.fold(Affine::NONE, given, Weight::OutputFirst(&mut weight), &mut bias);
+        let Err(Error::Variance { channel: 1, found }) = result else { panic!("{result:?}") };
+        assert!(found.is_nan() || found == f64::from(var) + eps);
+        assert_eq!((weight, bias), ([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]));
+    }
+    // What cancels exactly counts as no deviation, as it does at inference.
+    let op = BatchNorm::new(layout(Shape::dense(1, 1))).eps(0.5);
+    let given = Given::Running { mean: &[0.0], var: &[-0.5] };
+    let (mut weight, mut bias) = ([1.0], [4.0]);
+    assert_eq!(op.fold(Affine::NONE, given, Weight::OutputFirst(&mut weight), &mut bias), Ok(()));
+    assert_eq!((weight, bias), ([0.0], [0.0]));
 }

@@ -18,7 +18,10 @@ mod common {
 use common::data::{Rng, assert_same_bits, layout};
 use common::limits::{Op, Row, row};
 use common::oracle::{self, Shape, ulp, widen};
-use evenkeel::{BatchNorm, Dropout, Gradients, Key, Saved, Scaling};
+use evenkeel::{
+    Affine, BatchNorm, Dropout, Given, Gradients, Keep, Key, Saved, Scaling, Statistics, apart,
+    in_place,
+};
 
 /// Dense, planes that share a block and one that does not, more than one block, both orders, one channel.
 const SHAPES: [Shape; 9] = [
@@ -83,7 +86,11 @@ impl Case {
         let (mut mean, mut rstd) = (self.mean.clone(), self.var.clone());
         let saved = Saved { mean: &mut mean, rstd: &mut rstd };
         self.norm()
-            .train(&self.x, None, None, None, Some(saved), &mut vec![0.0; self.x.len()])
+            .train(
+                apart(&self.x, &mut vec![0.0; self.x.len()]),
+                Affine::NONE,
+                Keep { running: None, saved: Some(saved) },
+            )
             .expect("all lengths are right");
         (mean, rstd)
     }
@@ -191,7 +198,13 @@ fn train_backward(case: &Case, gamma: Option<&[f32]>, wanted: [bool; 3]) -> Narr
     let (mean, rstd) = case.saved();
     let mut out = Narrow::new(case.shape);
     case.norm()
-        .backward(&case.dy, &case.x, gamma, &mean, &rstd, out.some(wanted))
+        .backward(
+            &case.dy,
+            &case.x,
+            gamma,
+            Statistics { mean: &mean, rstd: &rstd },
+            out.some(wanted),
+        )
         .expect("all lengths are right");
     out
 }
@@ -199,7 +212,13 @@ fn train_backward(case: &Case, gamma: Option<&[f32]>, wanted: [bool; 3]) -> Narr
 fn inference_backward(case: &Case, gamma: Option<&[f32]>, wanted: [bool; 3]) -> Narrow {
     let mut out = Narrow::new(case.shape);
     case.norm()
-        .backward_inference(&case.dy, &case.x, gamma, &case.mean, &case.var, out.some(wanted))
+        .backward(
+            &case.dy,
+            &case.x,
+            gamma,
+            Given::Running { mean: &case.mean, var: &case.var },
+            out.some(wanted),
+        )
         .expect("all lengths are right");
     out
 }
@@ -343,17 +362,17 @@ fn dropout_gradient_is_the_forward_map() {
         for dropout in PROBABILITIES.into_iter().flat_map(dropouts) {
             let (mut factor, mut y) = (vec![f32::NAN; len], vec![f32::NAN; len]);
             let (mut dx, mut through) = (y.clone(), y.clone());
-            dropout.forward(&vec![1.0; len], key, &mut factor).unwrap();
-            dropout.forward(&x, key, &mut y).unwrap();
-            dropout.forward(&dy, key, &mut through).unwrap();
-            dropout.backward(&dy, key, &mut dx).unwrap();
+            dropout.forward(apart(&vec![1.0; len], &mut factor), key).unwrap();
+            dropout.forward(apart(&x, &mut y), key).unwrap();
+            dropout.forward(apart(&dy, &mut through), key).unwrap();
+            dropout.backward(apart(&dy, &mut dx), key).unwrap();
             assert_same_bits(&dx, &through, "dx");
             assert_diagonal(&factor, &x, &y);
             assert_diagonal(&factor, &dy, &dx);
             assert!(factor.iter().all(|&f| f == 0.0 || f == dropout.scale()));
-            let mut in_place = dy.clone();
-            dropout.backward_in_place(key, &mut in_place).unwrap();
-            assert_same_bits(&in_place, &dx, "in place");
+            let mut z = dy.clone();
+            dropout.backward(in_place(&mut z), key).unwrap();
+            assert_same_bits(&z, &dx, "in place");
         }
     }
 }
@@ -378,12 +397,12 @@ fn dropout_gradient_is_the_derivative() {
         let moved = |sign: f32| {
             let x: Vec<f32> = x.iter().map(|v| v + sign * step).collect();
             let mut y = vec![f32::NAN; len];
-            dropout.forward(&x, key, &mut y).unwrap();
+            dropout.forward(apart(&x, &mut y), key).unwrap();
             y
         };
         let (above, below) = (moved(1.0), moved(-1.0));
         let mut dx = vec![f32::NAN; len];
-        dropout.backward(&dy, key, &mut dx).unwrap();
+        dropout.backward(apart(&dy, &mut dx), key).unwrap();
         for i in 0..len {
             let slope = f64::from(above[i] - below[i]) / f64::from(2.0 * step);
             let want = slope * f64::from(dy[i]);

@@ -12,8 +12,8 @@ use std::hint::black_box;
 use common::data::{Rng, layout};
 use common::oracle::Shape;
 use evenkeel::{
-    Backend, BatchNorm, Dropout, Error, Gradients, GroupNorm, Key, Layout, Moments, Philox,
-    Running, Saved, Scaling, Standardize,
+    Affine, Backend, BatchNorm, Dropout, Error, Given, Gradients, GroupNorm, Keep, Key, Layout,
+    Moments, Philox, Running, Saved, Scaling, Standardize, Statistics, Weight, apart, in_place,
 };
 use rand_core::Rng as _;
 
@@ -106,25 +106,45 @@ impl Buffers {
         let p = Some(&self.parameters[..]);
         quietly("train", || {
             let saved = Saved { mean: saved_mean, rstd };
-            norm.train(&self.x, p, p, Some(Running { mean, var }), Some(saved), &mut self.y)
+            norm.train(
+                apart(&self.x, &mut self.y),
+                Affine { gamma: p, beta: p },
+                Keep { running: Some(Running { mean, var }), saved: Some(saved) },
+            )
         })?;
         quietly("train_in_place", || {
             let saved = Saved { mean: saved_mean, rstd };
-            norm.train_in_place(p, p, Some(Running { mean, var }), Some(saved), &mut self.y)
+            norm.train(
+                in_place(&mut self.y),
+                Affine { gamma: p, beta: p },
+                Keep { running: Some(Running { mean, var }), saved: Some(saved) },
+            )
         })
     }
 
     fn infer(&mut self) -> Result<(), Error> {
         let (norm, p) = (self.norm(), &self.parameters[..]);
         let moments = &mut self.moments;
-        quietly("infer", || norm.infer(&self.x, Some(p), Some(p), p, p, &mut self.y))?;
-        quietly("infer_in_place", || norm.infer_in_place(None, None, p, p, &mut self.y))?;
+        quietly("infer", || {
+            norm.infer(
+                apart(&self.x, &mut self.y),
+                Affine::new(p, p),
+                Given::Running { mean: p, var: p },
+            )
+        })?;
+        quietly("infer_in_place", || {
+            norm.infer(in_place(&mut self.y), Affine::NONE, Given::Running { mean: p, var: p })
+        })?;
         quietly("collect", || norm.collect(&self.x, moments))?;
         quietly("infer_population", || {
-            norm.infer_population(&self.x, Some(p), Some(p), moments, &mut self.y)
+            norm.infer(apart(&self.x, &mut self.y), Affine::new(p, p), Given::Population(moments))
         })?;
         quietly("infer_population_in_place", || {
-            norm.infer_population_in_place(Some(p), None, moments, &mut self.y)
+            norm.infer(
+                in_place(&mut self.y),
+                Affine { gamma: Some(p), beta: None },
+                Given::Population(moments),
+            )
         })
     }
 
@@ -134,20 +154,32 @@ impl Buffers {
         let y = &mut self.y;
         quietly("backward", || {
             let gradients = Gradients { x: Some(y), gamma: Some(dgamma), beta: Some(dbeta) };
-            norm.backward(&self.dy, &self.x, Some(p), p, p, gradients)
+            norm.backward(&self.dy, &self.x, Some(p), Statistics { mean: p, rstd: p }, gradients)
         })?;
         quietly("backward_inference", || {
             let gradients = Gradients { x: Some(y), gamma: Some(dgamma), beta: Some(dbeta) };
-            norm.backward_inference(&self.dy, &self.x, Some(p), p, p, gradients)
+            norm.backward(&self.dy, &self.x, Some(p), Given::Running { mean: p, var: p }, gradients)
         })
     }
 
     fn fold(&mut self) -> Result<(), Error> {
         let (norm, p, weight) = (self.norm(), &self.parameters[..], &mut self.weight);
         let bias = &mut self.outputs[0];
-        quietly("fold", || norm.fold(Some(p), Some(p), p, p, weight, bias))?;
+        quietly("fold", || {
+            norm.fold(
+                Affine::new(p, p),
+                Given::Running { mean: p, var: p },
+                Weight::OutputFirst(weight),
+                bias,
+            )
+        })?;
         quietly("fold_transposed", || {
-            norm.fold_transposed(1, 3, Some(p), Some(p), p, p, weight, bias)
+            norm.fold(
+                Affine::new(p, p),
+                Given::Running { mean: p, var: p },
+                Weight::Transposed { weight: weight, groups: 1, kernel: 3 },
+                bias,
+            )
         })
     }
 
@@ -157,17 +189,23 @@ impl Buffers {
         let rows = self.layout.batch() * groups;
         let [mean, rstd] = self.groups.each_mut().map(|v| &mut v[..rows]);
         quietly("group norm", || {
-            norm.forward(&self.x, p, p, Some(Saved { mean, rstd }), &mut self.y)
+            norm.forward(
+                apart(&self.x, &mut self.y),
+                Affine { gamma: p, beta: p },
+                Some(Saved { mean, rstd }),
+            )
         })?;
-        quietly("group norm in place", || norm.forward_in_place(p, p, None, &mut self.y))
+        quietly("group norm in place", || {
+            norm.forward(in_place(&mut self.y), Affine { gamma: p, beta: p }, None)
+        })
     }
 
     fn standardize(&mut self) -> Result<(), Error> {
         let op = Standardize::new(self.layout).backend(self.backend);
         let moments = &mut self.moments;
         quietly("fit", || op.fit(&self.x, moments))?;
-        quietly("apply", || op.apply(&self.x, moments, &mut self.y))?;
-        quietly("apply_in_place", || op.apply_in_place(moments, &mut self.y))
+        quietly("apply", || op.apply(apart(&self.x, &mut self.y), moments))?;
+        quietly("apply_in_place", || op.apply(in_place(&mut self.y), moments))
     }
 
     fn dropout(&mut self, p: f64) -> Result<(), Error> {
@@ -176,12 +214,12 @@ impl Buffers {
         for scaling in [Scaling::Inverted, Scaling::AtInference] {
             let op = quietly("new", || Dropout::new(p))?;
             let op = op.scaling(scaling).offset(5).backend(self.backend);
-            quietly("forward", || op.forward(x, key, y))?;
-            quietly("forward_in_place", || op.forward_in_place(key, y))?;
-            quietly("backward", || op.backward(x, key, y))?;
-            quietly("backward_in_place", || op.backward_in_place(key, y))?;
-            quietly("infer", || op.infer(x, y))?;
-            quietly("infer_in_place", || op.infer_in_place(y))?;
+            quietly("forward", || op.forward(apart(x, y), key))?;
+            quietly("forward_in_place", || op.forward(in_place(y), key))?;
+            quietly("backward", || op.backward(apart(x, y), key))?;
+            quietly("backward_in_place", || op.backward(in_place(y), key))?;
+            quietly("infer", || op.infer(apart(x, y)))?;
+            quietly("infer_in_place", || op.infer(in_place(y)))?;
             quietly("keep", || op.keep(key, 11));
             quietly("write_mask", || op.write_mask(len, key, &mut self.mask))?;
         }
@@ -209,16 +247,20 @@ impl Buffers {
     fn errors(&mut self) {
         let (norm, p) = (self.norm(), &self.parameters[..]);
         let short = &mut self.y[1..];
-        let refused = quietly("train", || norm.train(&self.x, None, None, None, None, short));
+        let refused =
+            quietly("train", || norm.train(apart(&self.x, short), Affine::NONE, Keep::NOTHING));
         assert!(refused.is_err());
-        let refused = quietly("infer", || norm.infer(&self.x, None, None, p, p, short));
+        let refused = quietly("infer", || {
+            norm.infer(apart(&self.x, short), Affine::NONE, Given::Running { mean: p, var: p })
+        });
         assert!(refused.is_err());
         let op = GroupNorm::new(self.layout, 0);
-        let refused = quietly("group norm", || op.forward(&self.x, None, None, None, short));
+        let refused =
+            quietly("group norm", || op.forward(apart(&self.x, short), Affine::NONE, None));
         assert!(refused.is_err());
         assert!(quietly("new", || Dropout::new(2.0)).is_err());
         let op = Dropout::new(0.5).expect("a probability");
-        assert!(quietly("forward", || op.forward(&self.x, Key::new(1), short)).is_err());
+        assert!(quietly("forward", || op.forward(apart(&self.x, short), Key::new(1))).is_err());
     }
 
     fn all(&mut self) -> Result<(), Error> {

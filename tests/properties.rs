@@ -17,8 +17,8 @@ use common::data::{Rng, assert_same_bits, layout};
 use common::limits::ANY_ORDINARY;
 use common::oracle::{self, Shape, Stats, output_scale, ulp, widen};
 use evenkeel::{
-    BatchNorm, Dropout, GroupNorm, Key, Moments, Momentum, Running, RunningVariance, Saved,
-    Standardize,
+    Affine, BatchNorm, Dropout, Given, GroupNorm, Keep, Key, Moments, Momentum, Running,
+    RunningVariance, Saved, Standardize, Weight, apart, in_place,
 };
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -110,8 +110,12 @@ impl Batch {
             running(&mut out.running_mean, &mut out.running_var),
             saved(&mut out.mean, &mut out.rstd),
         );
-        norm.train(&self.x, Some(&self.gamma), Some(&self.beta), running, saved, &mut out.y)
-            .expect("all lengths are right");
+        norm.train(
+            apart(&self.x, &mut out.y),
+            Affine::new(&self.gamma, &self.beta),
+            Keep { running, saved },
+        )
+        .expect("all lengths are right");
         out
     }
 
@@ -122,15 +126,23 @@ impl Batch {
             running(&mut out.running_mean, &mut out.running_var),
             saved(&mut out.mean, &mut out.rstd),
         );
-        norm.train_in_place(Some(&self.gamma), Some(&self.beta), running, saved, &mut out.y)
-            .expect("all lengths are right");
+        norm.train(
+            in_place(&mut out.y),
+            Affine::new(&self.gamma, &self.beta),
+            Keep { running, saved },
+        )
+        .expect("all lengths are right");
         out
     }
 
     fn infer(&self, mean: &[f32], var: &[f32]) -> Vec<f32> {
         let mut y = vec![f32::NAN; self.x.len()];
         self.norm()
-            .infer(&self.x, Some(&self.gamma), Some(&self.beta), mean, var, &mut y)
+            .infer(
+                apart(&self.x, &mut y),
+                Affine::new(&self.gamma, &self.beta),
+                Given::Running { mean, var },
+            )
             .expect("all lengths are right");
         y
     }
@@ -138,7 +150,7 @@ impl Batch {
     fn group_norm(&self, groups: usize) -> Vec<f32> {
         let mut y = vec![f32::NAN; self.x.len()];
         GroupNorm::new(layout(self.shape), groups)
-            .forward(&self.x, Some(&self.gamma), Some(&self.beta), None, &mut y)
+            .forward(apart(&self.x, &mut y), Affine::new(&self.gamma, &self.beta), None)
             .expect("all lengths are right");
         y
     }
@@ -293,26 +305,26 @@ proptest! {
 
         let (gamma, beta) = (Some(&batch.gamma[..]), Some(&batch.beta[..]));
         let mut y = batch.x.clone();
-        batch.norm().infer_in_place(gamma, beta, &batch.beta, &vec![0.7; shape.channels], &mut y)
+        batch.norm().infer(in_place(&mut y), Affine { gamma, beta }, Given::Running { mean: &batch.beta, var: &vec![0.7; shape.channels] })
             .expect("all lengths are right");
         assert_same_bits(&batch.infer(&batch.beta, &vec![0.7; shape.channels]), &y, "infer");
 
         let moments = batch.moments();
         let (mut out, mut y) = (batch.x.clone(), batch.x.clone());
-        batch.norm().infer_population(&batch.x, gamma, beta, &moments, &mut out)
+        batch.norm().infer(apart(&batch.x, &mut out), Affine { gamma, beta }, Given::Population(&moments))
             .expect("all lengths are right");
-        batch.norm().infer_population_in_place(gamma, beta, &moments, &mut y)
+        batch.norm().infer(in_place(&mut y), Affine { gamma, beta }, Given::Population(&moments))
             .expect("all lengths are right");
         assert_same_bits(&out, &y, "infer_population");
 
         let standardize = Standardize::new(layout(shape));
         y.copy_from_slice(&batch.x);
-        standardize.apply(&batch.x, &moments, &mut out).expect("all lengths are right");
-        standardize.apply_in_place(&moments, &mut y).expect("all lengths are right");
+        standardize.apply(apart(&batch.x, &mut out), &moments).expect("all lengths are right");
+        standardize.apply(in_place(&mut y), &moments).expect("all lengths are right");
         assert_same_bits(&out, &y, "standardize");
 
         y.copy_from_slice(&batch.x);
-        GroupNorm::new(layout(shape), 1).forward_in_place(gamma, beta, None, &mut y)
+        GroupNorm::new(layout(shape), 1).forward(in_place(&mut y), Affine { gamma, beta }, None)
             .expect("all lengths are right");
         assert_same_bits(&batch.group_norm(1), &y, "group norm");
     }
@@ -324,10 +336,10 @@ proptest! {
         batch.gamma.fill(1.0);
         batch.beta.fill(0.0);
         let mut y = vec![f32::NAN; batch.x.len()];
-        batch.norm().train(&batch.x, None, None, None, None, &mut y)
+        batch.norm().train(apart(&batch.x, &mut y), Affine::NONE, Keep::NOTHING)
             .expect("all lengths are right");
         assert_same_bits(&batch.train(batch.norm()).y, &y, "train");
-        GroupNorm::new(layout(shape), shape.channels).forward(&batch.x, None, None, None, &mut y)
+        GroupNorm::new(layout(shape), shape.channels).forward(apart(&batch.x, &mut y), Affine::NONE, None)
             .expect("all lengths are right");
         assert_same_bits(&batch.group_norm(shape.channels), &y, "group norm");
     }
@@ -346,7 +358,7 @@ proptest! {
 
         let mut y = vec![f32::NAN; batch.x.len()];
         let (gamma, beta) = (Some(&batch.gamma[..]), Some(&batch.beta[..]));
-        batch.norm().infer_population(&batch.x, gamma, beta, &batch.moments(), &mut y)
+        batch.norm().infer(apart(&batch.x, &mut y), Affine { gamma, beta }, Given::Population(&batch.moments()))
             .expect("all lengths are right");
         batch.assert_close(&trained.y, &y, TWICE, "moments");
     }
@@ -559,7 +571,7 @@ proptest! {
             let batch = Batch::new(shape, seed.wrapping_add(batches));
             let norm = batch.norm().momentum(Momentum::Cumulative { batches });
             let mut y = vec![0.0; batch.x.len()];
-            norm.train(&batch.x, None, None, running(&mut mean, &mut var), None, &mut y)
+            norm.train(apart(&batch.x, &mut y), Affine::NONE, Keep { running: running(&mut mean, &mut var), saved: None })
                 .expect("all lengths are right");
             for (sum, stat) in sums.iter_mut().zip(batch.stats()) {
                 sum[0] += (stat.mean + stat.low) / k as f64;
@@ -704,10 +716,20 @@ impl Folding {
         let (mean, var) = (&self.mean[..], &self.var[..]);
         let (mut w, mut b) = (self.weight.clone(), self.bias.clone());
         match self.layer {
-            Layer::Forward => norm.fold(gamma, beta, mean, var, &mut w, &mut b),
+            Layer::Forward => norm.fold(
+                Affine { gamma, beta },
+                Given::Running { mean, var },
+                Weight::OutputFirst(&mut w),
+                &mut b,
+            ),
             Layer::Transposed => {
                 let (groups, kernel) = (self.conv.groups, self.conv.kernel);
-                norm.fold_transposed(groups, kernel, gamma, beta, mean, var, &mut w, &mut b)
+                norm.fold(
+                    Affine { gamma, beta },
+                    Given::Running { mean, var },
+                    Weight::Transposed { weight: &mut w, groups, kernel },
+                    &mut b,
+                )
             }
         }
         .expect("all lengths are right");
@@ -745,8 +767,12 @@ impl Folding {
         let norm = BatchNorm::new(layout(Shape::first(1, channels, plain.len() / channels)));
         let (gamma, beta) = (Some(&self.gamma[..]), Some(&self.beta[..]));
         let mut y = vec![f32::NAN; plain.len()];
-        norm.infer(&plain, gamma, beta, &self.mean, &self.var, &mut y)
-            .expect("all lengths are right");
+        norm.infer(
+            apart(&plain, &mut y),
+            Affine { gamma, beta },
+            Given::Running { mean: &self.mean, var: &self.var },
+        )
+        .expect("all lengths are right");
         y
     }
 
@@ -791,7 +817,7 @@ proptest! {
 
 fn dropped(dropout: Dropout, key: Key, x: &[f32]) -> Vec<f32> {
     let mut y = vec![f32::NAN; x.len()];
-    dropout.forward(x, key, &mut y).expect("all lengths are right");
+    dropout.forward(apart(x, &mut y), key).expect("all lengths are right");
     y
 }
 
@@ -826,9 +852,9 @@ proptest! {
         let mut parts = dropped(dropout.offset(offset), key, &x[..cut]);
         parts.extend(dropped(dropout.offset(offset + cut as u64), key, &x[cut..]));
         assert_same_bits(&whole, &parts, "split");
-        let mut in_place = x.clone();
-        dropout.offset(offset).forward_in_place(key, &mut in_place).expect("a small offset");
-        assert_same_bits(&whole, &in_place, "in place");
+        let mut z = x.clone();
+        dropout.offset(offset).forward(in_place(&mut z), key).expect("a small offset");
+        assert_same_bits(&whole, &z, "in place");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use evenkeel::{Backend, Error, Key, Layout, Moments, Philox, Standardize};
+use evenkeel::{Backend, Error, Key, Layout, Moments, Philox, Standardize, in_place};
 use rand_core::Rng;
 
 /// Pixels of an image, 8 × 8.
@@ -113,8 +113,8 @@ impl Split {
             Ok(Standardize::new(Layout::dense(images.len(), PIXELS)?).backend(backend))
         };
         op(&self.train)?.fit(&self.train.pixels, &mut moments)?;
-        op(&self.train)?.apply_in_place(&moments, &mut self.train.pixels)?;
-        op(&self.test)?.apply_in_place(&moments, &mut self.test.pixels)?;
+        op(&self.train)?.apply(in_place(&mut self.train.pixels), &moments)?;
+        op(&self.test)?.apply(in_place(&mut self.test.pixels), &moments)?;
         Ok(self)
     }
 }

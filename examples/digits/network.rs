@@ -1,7 +1,8 @@
 //! The network, 64-128-128-10: where normalization and dropout stand, forward and backward.
 
 use evenkeel::{
-    Backend, BatchNorm, Dropout, Error, Gradients, Key, Layout, Moments, Running, Saved,
+    Affine, Backend, BatchNorm, Dropout, Error, Given, Gradients, Keep, Key, Layout, Moments,
+    Running, Saved, apart, in_place,
 };
 
 use crate::data::{CLASSES, PIXELS};
@@ -149,7 +150,7 @@ impl Hidden {
         }
         relu(&mut self.activations);
         if let Some(dropout) = &self.dropout {
-            dropout.forward_in_place(key, &mut self.activations)?;
+            dropout.forward(in_place(&mut self.activations), key)?;
         }
         Ok(())
     }
@@ -158,7 +159,7 @@ impl Hidden {
     /// the gradients of all parameters.
     fn backward(&mut self, x: &[f32], mut gradient: Vec<f32>, key: Key) -> Result<Vec<f32>, Error> {
         if let Some(dropout) = &self.dropout {
-            dropout.backward_in_place(key, &mut gradient)?;
+            dropout.backward(in_place(&mut gradient), key)?;
         }
         relu_backward(&self.activations, &mut gradient);
         if let Some(norm) = &mut self.norm {
@@ -231,7 +232,11 @@ impl Norm {
         let (gamma, beta) = (&self.gamma.value, &self.beta.value);
         let running = Running { mean: &mut self.running_mean, var: &mut self.running_var };
         let saved = Saved { mean: &mut self.saved_mean, rstd: &mut self.saved_rstd };
-        op.train(x, Some(gamma), Some(beta), Some(running), Some(saved), y)
+        op.train(
+            apart(x, y),
+            Affine::new(gamma, beta),
+            Keep { running: Some(running), saved: Some(saved) },
+        )
     }
 
     fn backward(&mut self, dy: &[f32], x: &[f32]) -> Result<Vec<f32>, Error> {
@@ -243,7 +248,13 @@ impl Norm {
             beta: Some(&mut self.beta.gradient),
         };
         let gamma = Some(&*self.gamma.value);
-        op.backward(dy, x, gamma, &self.saved_mean, &self.saved_rstd, gradients)?;
+        op.backward(
+            dy,
+            x,
+            gamma,
+            evenkeel::Statistics { mean: &self.saved_mean, rstd: &self.saved_rstd },
+            gradients,
+        )?;
         Ok(dx)
     }
 
@@ -251,11 +262,13 @@ impl Norm {
         let op = self.op(x)?;
         let (gamma, beta) = (Some(&*self.gamma.value), Some(&*self.beta.value));
         match from {
-            Statistics::Running => {
-                op.infer_in_place(gamma, beta, &self.running_mean, &self.running_var, x)
-            }
+            Statistics::Running => op.infer(
+                in_place(x),
+                Affine { gamma, beta },
+                Given::Running { mean: &self.running_mean, var: &self.running_var },
+            ),
             Statistics::Population => {
-                op.infer_population_in_place(gamma, beta, &self.population, x)
+                op.infer(in_place(x), Affine { gamma, beta }, Given::Population(&self.population))
             }
         }
     }

@@ -7,7 +7,10 @@
 mod oracle;
 
 use arbitrary::Arbitrary;
-use evenkeel::{Backend, BatchNorm, Error, Gradients, Layout, Moments, Running, Saved};
+use evenkeel::{
+    Affine, Backend, BatchNorm, Error, Given, Gradients, Keep, Layout, Moments, Running, Saved,
+    Statistics, apart, in_place,
+};
 use libfuzzer_sys::fuzz_target;
 use oracle::{Shape, Stats};
 
@@ -224,12 +227,12 @@ impl Problem {
         let running = Running { mean: &mut running_mean, var: &mut running_var };
         let saved = Saved { mean: &mut saved_mean, rstd: &mut saved_rstd };
         let result = op.train(
-            &self.x,
-            gamma,
-            beta,
-            self.running.is_some().then_some(running),
-            self.saved.then_some(saved),
-            &mut y,
+            apart(&self.x, &mut y),
+            Affine { gamma, beta },
+            Keep {
+                running: self.running.is_some().then_some(running),
+                saved: self.saved.then_some(saved),
+            },
         );
         if !(self.eps >= 0.0 && self.eps.is_finite()) {
             assert!(matches!(result, Err(Error::Epsilon { .. })));
@@ -240,24 +243,52 @@ impl Problem {
         self.assert_in_place_is_the_same(op, &y, [&running_mean, &running_var]);
 
         let mut infer = new(len);
-        op.infer(&self.x, gamma, beta, &self.mean, &self.var, &mut infer).expect("valid");
+        op.infer(
+            apart(&self.x, &mut infer),
+            Affine { gamma, beta },
+            Given::Running { mean: &self.mean, var: &self.var },
+        )
+        .expect("valid");
         let mut moments = vec![Moments::new(); channels];
         op.collect(&self.x, &mut moments).expect("valid");
         let mut population = new(len);
-        op.infer_population(&self.x, gamma, beta, &moments, &mut population).expect("valid");
+        op.infer(
+            apart(&self.x, &mut population),
+            Affine { gamma, beta },
+            Given::Population(&moments),
+        )
+        .expect("valid");
 
         // Gradients need the saved statistics even where this problem doesn't ask for them.
         let saved = Saved { mean: &mut saved_mean, rstd: &mut saved_rstd };
-        op.train(&self.x, gamma, beta, None, Some(saved), &mut y).expect("valid");
+        op.train(
+            apart(&self.x, &mut y),
+            Affine { gamma, beta },
+            Keep { running: None, saved: Some(saved) },
+        )
+        .expect("valid");
         let (mut dx, mut dgamma, mut dbeta) = (new(len), new(channels), new(channels));
         let gradients =
             Gradients { x: Some(&mut dx), gamma: Some(&mut dgamma), beta: Some(&mut dbeta) };
-        op.backward(&self.dy, &self.x, gamma, &saved_mean, &saved_rstd, gradients).expect("valid");
+        op.backward(
+            &self.dy,
+            &self.x,
+            gamma,
+            Statistics { mean: &saved_mean, rstd: &saved_rstd },
+            gradients,
+        )
+        .expect("valid");
         let mut given = [new(len), new(channels), new(channels)];
         let [x, g, b] = &mut given;
         let gradients = Gradients { x: Some(x), gamma: Some(g), beta: Some(b) };
-        op.backward_inference(&self.dy, &self.x, gamma, &self.mean, &self.var, gradients)
-            .expect("valid");
+        op.backward(
+            &self.dy,
+            &self.x,
+            gamma,
+            Given::Running { mean: &self.mean, var: &self.var },
+            gradients,
+        )
+        .expect("valid");
         let [dx_inference, dgamma_inference, dbeta_inference] = given;
 
         Some(Outputs(vec![
@@ -278,15 +309,13 @@ impl Problem {
     }
 
     fn assert_in_place_is_the_same(&self, op: BatchNorm, y: &[f32], running: [&[f32]; 2]) {
-        let mut in_place = self.x.clone();
+        let mut z = self.x.clone();
         let [mut mean, mut var] = self.running.clone().unwrap_or([vec![], vec![]]);
         let updated = Running { mean: &mut mean, var: &mut var };
-        op.train_in_place(
-            self.gamma.as_deref(),
-            self.beta.as_deref(),
-            self.running.is_some().then_some(updated),
-            None,
-            &mut in_place,
+        op.train(
+            in_place(&mut z),
+            Affine { gamma: self.gamma.as_deref(), beta: self.beta.as_deref() },
+            Keep { running: self.running.is_some().then_some(updated), saved: None },
         )
         .expect("valid arguments");
         let expected = Outputs(vec![
@@ -294,7 +323,7 @@ impl Problem {
             ("running_mean", running[0].to_vec()),
             ("running_var", running[1].to_vec()),
         ]);
-        let found = Outputs(vec![("y", in_place), ("running_mean", mean), ("running_var", var)]);
+        let found = Outputs(vec![("y", z), ("running_mean", mean), ("running_var", var)]);
         expected.assert_same(&found, "the same backend in place");
     }
 
@@ -510,12 +539,9 @@ impl Problem {
         let running = Running { mean: running_mean, var: running_var };
         let saved = Saved { mean: saved_mean, rstd: saved_rstd };
         let result = BatchNorm::new(self.layout).train(
-            x,
-            Some(gamma),
-            Some(beta),
-            Some(running),
-            Some(saved),
-            y,
+            apart(x, y),
+            Affine::new(gamma, beta),
+            Keep { running: Some(running), saved: Some(saved) },
         );
         match result {
             Err(Error::Length { argument, found, .. }) => {

@@ -15,8 +15,9 @@
 
 use evenkeel::philox::philox4x32;
 use evenkeel::{
-    Backend, BatchNorm, Dropout, Error, Gradients, GroupNorm, Key, Layout, Moments, Momentum,
-    Philox, Running, RunningVariance, Saved, Standardize,
+    Affine, Backend, BatchNorm, Dropout, Error, Given, Gradients, GroupNorm, Keep, Key, Layout,
+    Moments, Momentum, Philox, Running, RunningVariance, Saved, Standardize, Statistics, Weight,
+    apart, in_place,
 };
 use rand_core::Rng;
 
@@ -407,14 +408,24 @@ pub(crate) fn run(
         Op::Moments => moments(layout, arena, observer),
         Op::Fold { inputs } => {
             fold(layout.channels() * inputs, layout.channels(), arena, observer, |f| {
-                op.fold(Some(f.gamma), Some(f.beta), f.mean, f.var, f.weight, f.bias)
+                op.fold(
+                    Affine::new(f.gamma, f.beta),
+                    Given::Running { mean: f.mean, var: f.var },
+                    Weight::OutputFirst(f.weight),
+                    f.bias,
+                )
             })
         }
         Op::FoldTransposed { inputs, groups, kernel } => {
             let len = inputs * layout.channels() / groups * kernel;
             fold(len, layout.channels(), arena, observer, |f| {
                 let (gamma, beta) = (Some(f.gamma), Some(f.beta));
-                op.fold_transposed(groups, kernel, gamma, beta, f.mean, f.var, f.weight, f.bias)
+                op.fold(
+                    Affine { gamma, beta },
+                    Given::Running { mean: f.mean, var: f.var },
+                    Weight::Transposed { weight: f.weight, groups, kernel },
+                    f.bias,
+                )
             })
         }
         Op::Dropout { p, offset } => {
@@ -445,7 +456,11 @@ fn train(
 
     let running = Running { mean: running_mean, var: running_var };
     let saved = Saved { mean: saved_mean, rstd: saved_rstd };
-    op.train_in_place(Some(gamma), Some(beta), Some(running), Some(saved), x)?;
+    op.train(
+        in_place(x),
+        Affine::new(gamma, beta),
+        Keep { running: Some(running), saved: Some(saved) },
+    )?;
 
     observer.output("y", Values::F32(x));
     observer.output("running_mean", Values::F32(running_mean));
@@ -464,7 +479,7 @@ fn train_bare(
     let x = arena.data("x", layout);
     let y = arena.take(layout.len());
     observer.input("x", x);
-    op.train(x, None, None, None, None, y)?;
+    op.train(apart(x, y), Affine::NONE, Keep::NOTHING)?;
     observer.output("y", Values::F32(y));
     Ok(())
 }
@@ -484,7 +499,7 @@ fn infer(
     observer.input("beta", beta);
     observer.input("mean", mean);
     observer.input("var", var);
-    op.infer(x, Some(gamma), Some(beta), mean, var, y)?;
+    op.infer(apart(x, y), Affine::new(gamma, beta), Given::Running { mean, var })?;
     observer.output("y", Values::F32(y));
     Ok(())
 }
@@ -510,7 +525,7 @@ fn population(
     observer.input("gamma", gamma);
     observer.input("beta", beta);
     op.collect(x, moments)?;
-    op.infer_population_in_place(Some(gamma), Some(beta), moments, x)?;
+    op.infer(in_place(x), Affine::new(gamma, beta), Given::Population(moments))?;
     observer.output("y", Values::F32(x));
     moments.iter().for_each(|m| observe_moments(m, observer));
     Ok(())
@@ -540,9 +555,9 @@ fn backward(
     observer.input("gamma", gamma);
 
     let saved = Saved { mean: saved_mean, rstd: saved_rstd };
-    op.train(x, Some(gamma), Some(beta), None, Some(saved), dx)?;
+    op.train(apart(x, dx), Affine::new(gamma, beta), Keep { running: None, saved: Some(saved) })?;
     let gradients = Gradients { x: Some(dx), gamma: Some(dgamma), beta: Some(dbeta) };
-    op.backward(dy, x, Some(gamma), saved_mean, saved_rstd, gradients)?;
+    op.backward(dy, x, Some(gamma), Statistics { mean: saved_mean, rstd: saved_rstd }, gradients)?;
 
     observer.output("dx", Values::F32(dx));
     observer.output("dgamma", Values::F32(dgamma));
@@ -570,7 +585,7 @@ fn backward_inference(
     observer.input("var", var);
 
     let gradients = Gradients { x: Some(dx), gamma: Some(dgamma), beta: Some(dbeta) };
-    op.backward_inference(dy, x, Some(gamma), mean, var, gradients)?;
+    op.backward(dy, x, Some(gamma), Given::Running { mean, var }, gradients)?;
 
     observer.output("dx", Values::F32(dx));
     observer.output("dgamma", Values::F32(dgamma));
@@ -594,7 +609,7 @@ fn group(
     observer.input("beta", beta);
 
     let saved = Saved { mean: saved_mean, rstd: saved_rstd };
-    op.forward_in_place(Some(gamma), Some(beta), Some(saved), x)?;
+    op.forward(in_place(x), Affine::new(gamma, beta), Some(saved))?;
 
     observer.output("y", Values::F32(x));
     observer.output("saved_mean", Values::F32(saved_mean));
@@ -613,7 +628,7 @@ fn standardize(
     let moments = &mut moments[..layout.channels()];
     observer.input("x", x);
     op.fit(x, moments)?;
-    op.apply_in_place(moments, x)?;
+    op.apply(in_place(x), moments)?;
     observer.output("y", Values::F32(x));
     moments.iter().for_each(|m| observe_moments(m, observer));
     Ok(())
@@ -687,7 +702,7 @@ fn dropout(
     let mut mask = [0; MASK];
     let mask = &mut mask[..layout.len().div_ceil(8)];
     observer.input("x", x);
-    op.forward(x, key, y)?;
+    op.forward(apart(x, y), key)?;
     op.write_mask(layout.len(), key, mask)?;
     observer.output("y", Values::F32(y));
     observer.output("mask", Values::U8(mask));

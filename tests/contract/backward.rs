@@ -1,6 +1,6 @@
 //! BatchNorm backward, of a training step and at inference statistics.
 
-use evenkeel::{Backend, BatchNorm, Gradients, Layout};
+use evenkeel::{Backend, BatchNorm, Gradients, Layout, Statistics};
 
 use crate::data::{KINDS, Kind, Source};
 use crate::guarded::Guarded;
@@ -71,11 +71,17 @@ impl Case {
             for wanted in [ALL, [0, 1, 2].map(|bit| self.turn >> bit & 1 == 1)] {
                 let context = (backend.name(), self, wanted);
                 self.call(&inputs, wanted, &trained, &("backward", context), |dy, x, into| {
-                    op.backward(dy, x, gamma, &saved_mean, &saved_rstd, into)
+                    op.backward(
+                        dy,
+                        x,
+                        gamma,
+                        Statistics { mean: &saved_mean, rstd: &saved_rstd },
+                        into,
+                    )
                 });
                 let context = ("backward_inference", context);
                 self.call(&inputs, wanted, &inferred, &context, |dy, x, into| {
-                    op.backward_inference(dy, x, gamma, mean, var, into)
+                    op.backward(dy, x, gamma, evenkeel::Given::Running { mean, var }, into)
                 });
             }
         }
@@ -174,13 +180,13 @@ fn odd_parameters() {
                 let op = BatchNorm::new(layout).eps(0.0).backend(backend);
                 let context = (backend.name(), layout, turn);
                 case.call(&inputs, ALL, &trained, &("backward", context), |dy, x, into| {
-                    op.backward(dy, x, Some(gamma), mean, &rstd, into)
+                    op.backward(dy, x, Some(gamma), Statistics { mean, rstd: &rstd }, into)
                 });
                 case.call(&inputs, ALL, &centred, &("mean 0", context), |dy, x, into| {
-                    op.backward(dy, x, Some(gamma), &zeros, &rstd, into)
+                    op.backward(dy, x, Some(gamma), Statistics { mean: &zeros, rstd: &rstd }, into)
                 });
                 case.call(&inputs, ALL, &inferred, &("inference", context), |dy, x, into| {
-                    op.backward_inference(dy, x, Some(gamma), mean, var, into)
+                    op.backward(dy, x, Some(gamma), evenkeel::Given::Running { mean, var }, into)
                 });
             }
         }
@@ -209,7 +215,7 @@ fn odd_saved_statistics() {
                 let op = BatchNorm::new(layout).backend(backend);
                 let context = (backend.name(), layout, rstd[0]);
                 case.call(&inputs, ALL, &expected, &context, |dy, x, into| {
-                    op.backward(dy, x, None, &mean, &rstd, into)
+                    op.backward(dy, x, None, Statistics { mean: &mean, rstd: &rstd }, into)
                 });
             }
         }

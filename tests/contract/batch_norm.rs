@@ -1,7 +1,8 @@
 //! BatchNorm forward: `train`, `infer` and the population forms.
 
 use evenkeel::{
-    Backend, BatchNorm, Layout, Moments, Momentum, Running, RunningVariance, Saved, Standardize,
+    Backend, BatchNorm, Keep, Layout, Moments, Momentum, Running, RunningVariance, Saved,
+    Standardize, apart, in_place,
 };
 
 use crate::data::{KINDS, Kind, Source};
@@ -117,7 +118,11 @@ impl Case {
         let mut buffers = Statistics::new(inputs, to);
         let (running, saved) = buffers.borrow(true, true);
         self.op(backend)
-            .train(x.values(), affine.gamma, affine.beta, running, saved, y.inside())
+            .train(
+                apart(x.values(), y.inside()),
+                evenkeel::Affine { gamma: affine.gamma, beta: affine.beta },
+                Keep { running, saved },
+            )
             .expect("a correct call");
         y.assert(&expected.y, "y of train", &context);
         buffers.assert(expected, (true, true), &context);
@@ -132,7 +137,11 @@ impl Case {
         let mut buffers = Statistics::new(inputs, self.offsets().0);
         let (running, saved) = buffers.borrow(wanted.0, wanted.1);
         self.op(backend)
-            .train_in_place(affine.gamma, affine.beta, running, saved, x.inside())
+            .train(
+                in_place(x.inside()),
+                evenkeel::Affine { gamma: affine.gamma, beta: affine.beta },
+                Keep { running, saved },
+            )
             .expect("a correct call");
         x.assert(&expected.y, "y of train_in_place", &context);
         buffers.assert(expected, wanted, &context);
@@ -145,10 +154,18 @@ impl Case {
         let mut x = Guarded::new(&inputs.x, from);
         let mut y = Guarded::output(inputs.x.len(), to);
         let op = self.op(backend);
-        op.infer(x.values(), gamma, beta, &inputs.mean, &inputs.var, y.inside())
-            .expect("a correct call");
-        op.infer_in_place(gamma, beta, &inputs.mean, &inputs.var, x.inside())
-            .expect("a correct call");
+        op.infer(
+            apart(x.values(), y.inside()),
+            evenkeel::Affine { gamma, beta },
+            evenkeel::Given::Running { mean: &inputs.mean, var: &inputs.var },
+        )
+        .expect("a correct call");
+        op.infer(
+            in_place(x.inside()),
+            evenkeel::Affine { gamma, beta },
+            evenkeel::Given::Running { mean: &inputs.mean, var: &inputs.var },
+        )
+        .expect("a correct call");
         y.assert(expected, "y of infer", &context);
         x.assert(expected, "y of infer_in_place", &context);
     }
@@ -186,10 +203,18 @@ impl Case {
         let mut x = Guarded::new(&inputs.x, from);
         let mut y = Guarded::output(inputs.x.len(), to);
         let op = self.op(backend);
-        op.infer_population(x.values(), affine.gamma, affine.beta, moments, y.inside())
-            .expect("a correct call");
-        op.infer_population_in_place(affine.gamma, affine.beta, moments, x.inside())
-            .expect("a correct call");
+        op.infer(
+            apart(x.values(), y.inside()),
+            evenkeel::Affine { gamma: affine.gamma, beta: affine.beta },
+            evenkeel::Given::Population(moments),
+        )
+        .expect("a correct call");
+        op.infer(
+            in_place(x.inside()),
+            evenkeel::Affine { gamma: affine.gamma, beta: affine.beta },
+            evenkeel::Given::Population(moments),
+        )
+        .expect("a correct call");
         y.assert(&expected, "y of infer_population", &context);
         x.assert(&expected, "y of infer_population_in_place", &context);
     }
@@ -338,8 +363,10 @@ fn one_channel_does_not_touch_another() {
             for backend in Backend::available() {
                 let op = BatchNorm::new(layout).backend(backend);
                 let (mut a, mut b) = (spoilt.clone(), clean.clone());
-                op.train_in_place(None, None, None, None, &mut a).expect("a correct call");
-                op.train_in_place(None, None, None, None, &mut b).expect("a correct call");
+                op.train(in_place(&mut a), evenkeel::Affine::NONE, Keep::NOTHING)
+                    .expect("a correct call");
+                op.train(in_place(&mut b), evenkeel::Affine::NONE, Keep::NOTHING)
+                    .expect("a correct call");
                 for channel in (0..layout.channels()).filter(|&c| c != layout.channels() / 2) {
                     let places = channel_places(&layout, channel);
                     let same = places.iter().all(|&i| a[i].to_bits() == b[i].to_bits());
@@ -366,10 +393,10 @@ fn standardize() {
                 let mut moments = vec![Moments::new(); layout.channels()];
                 op.fit(&x, &mut moments).expect("a correct call");
                 let mut y = Guarded::output(x.len(), turn);
-                op.apply(&x, &moments, y.inside()).expect("a correct call");
+                op.apply(apart(&x, y.inside()), &moments).expect("a correct call");
                 y.assert(&expected, "y of apply", &context);
                 let mut x = Guarded::new(&x, turn);
-                op.apply_in_place(&moments, x.inside()).expect("a correct call");
+                op.apply(in_place(x.inside()), &moments).expect("a correct call");
                 x.assert(&expected, "y of apply_in_place", &context);
             }
         }

@@ -1,6 +1,6 @@
 //! Dropout: decisions, values and packed masks.
 
-use evenkeel::{Backend, Dropout, Key, Scaling};
+use evenkeel::{Backend, Dropout, Key, Scaling, apart, in_place};
 
 use crate::data::Source;
 use crate::guarded::{Guarded, assert_bits};
@@ -103,20 +103,20 @@ impl Case {
         let (from, to) = (self.turn % 16, self.turn / 16 % 16);
         let x = Guarded::new(x, from);
         let mut y = Guarded::output(self.length, to);
-        op.forward(x.values(), key(self.key), y.inside()).expect("a correct call");
+        op.forward(apart(x.values(), y.inside()), key(self.key)).expect("a correct call");
         y.assert(expected, "y of forward", &context);
 
         let mut dx = Guarded::output(self.length, to);
-        op.backward(x.values(), key(self.key), dx.inside()).expect("a correct call");
+        op.backward(apart(x.values(), dx.inside()), key(self.key)).expect("a correct call");
         dx.assert(expected, "dx of backward", &context);
 
-        let mut in_place = Guarded::new(x.values(), to);
-        op.forward_in_place(key(self.key), in_place.inside()).expect("a correct call");
-        in_place.assert(expected, "y of forward_in_place", &context);
+        let mut z = Guarded::new(x.values(), to);
+        op.forward(in_place(z.inside()), key(self.key)).expect("a correct call");
+        z.assert(expected, "y of forward_in_place", &context);
 
-        let mut in_place = Guarded::new(x.values(), to);
-        op.backward_in_place(key(self.key), in_place.inside()).expect("a correct call");
-        in_place.assert(expected, "dx of backward_in_place", &context);
+        let mut z = Guarded::new(x.values(), to);
+        op.backward(in_place(z.inside()), key(self.key)).expect("a correct call");
+        z.assert(expected, "dx of backward_in_place", &context);
     }
 
     fn check_mask(&self, backend: Backend, expected: &[u8]) {
@@ -256,13 +256,13 @@ fn inference() {
             };
             for backend in Backend::available() {
                 let context = (backend.name(), &case);
-                let mut in_place = Guarded::new(&x, turn % 16);
+                let mut z = Guarded::new(&x, turn % 16);
                 let mut y = Guarded::output(x.len(), 15 - turn % 16);
                 let op = case.op(backend);
-                op.infer(in_place.values(), y.inside()).expect("a correct call");
-                op.infer_in_place(in_place.inside()).expect("a correct call");
+                op.infer(apart(z.values(), y.inside())).expect("a correct call");
+                op.infer(in_place(z.inside())).expect("a correct call");
                 y.assert(&expected, "y of infer", &context);
-                in_place.assert(&expected, "y of infer_in_place", &context);
+                z.assert(&expected, "y of infer_in_place", &context);
             }
         }
     }
@@ -278,13 +278,13 @@ fn pieces_are_the_whole() {
         for backend in Backend::available() {
             let op = case.op(backend);
             let mut whole = x.clone();
-            op.forward_in_place(key(case.key), &mut whole).expect("a correct call");
+            op.forward(in_place(&mut whole), key(case.key)).expect("a correct call");
             let mut pieces = x.clone();
             let (mut rest, mut offset) = (&mut pieces[..], case.offset);
             while !rest.is_empty() {
                 let size = rest.len().min(source.bits() as usize % 200);
                 let (piece, after) = rest.split_at_mut(size);
-                op.offset(offset).forward_in_place(key(case.key), piece).expect("a correct call");
+                op.offset(offset).forward(in_place(piece), key(case.key)).expect("a correct call");
                 (rest, offset) = (after, offset + size as u64);
             }
             assert_bits(&pieces, &whole, "y of the pieces", &case);

@@ -1,6 +1,6 @@
 //! Inference folding.
 
-use evenkeel::{Backend, BatchNorm, Layout};
+use evenkeel::{Backend, BatchNorm, Layout, Weight};
 
 use crate::data::Source;
 use crate::guarded::Guarded;
@@ -81,7 +81,12 @@ fn output_channel_first() {
                 let Affine { gamma, beta } = layer.affine(turn);
                 check(&layer, &expected, &(channels, per_channel), |backend, weight, bias| {
                     op(channels, eps, backend)
-                        .fold(gamma, beta, &layer.mean, &layer.var, weight, bias)
+                        .fold(
+                            evenkeel::Affine { gamma, beta },
+                            evenkeel::Given::Running { mean: &layer.mean, var: &layer.var },
+                            Weight::OutputFirst(weight),
+                            bias,
+                        )
                         .expect("a correct call");
                 });
             }
@@ -104,7 +109,12 @@ fn transposed() {
         let Affine { gamma, beta } = layer.affine(turn);
         check(&layer, &expected, &(inputs, outputs, groups), |backend, weight, bias| {
             op(outputs, 1e-5, backend)
-                .fold_transposed(groups, kernel, gamma, beta, &layer.mean, &layer.var, weight, bias)
+                .fold(
+                    evenkeel::Affine { gamma, beta },
+                    evenkeel::Given::Running { mean: &layer.mean, var: &layer.var },
+                    Weight::Transposed { weight: weight, groups, kernel },
+                    bias,
+                )
                 .expect("a correct call");
         });
     }

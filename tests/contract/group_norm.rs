@@ -1,6 +1,6 @@
 //! GroupNorm forward.
 
-use evenkeel::{Backend, GroupNorm, Layout, Saved};
+use evenkeel::{Backend, GroupNorm, Layout, Saved, apart, in_place};
 
 use crate::data::{KINDS, Kind, Source};
 use crate::guarded::Guarded;
@@ -57,9 +57,18 @@ impl Case {
         let mut x = Guarded::new(x, from);
         let mut y = Guarded::output(x.values().len(), to);
         let saved = Some(Saved { mean: mean.inside(), rstd: rstd.inside() });
-        op.forward(x.values(), affine.gamma, affine.beta, saved, y.inside())
-            .expect("a correct call");
-        op.forward_in_place(affine.gamma, affine.beta, None, x.inside()).expect("a correct call");
+        op.forward(
+            apart(x.values(), y.inside()),
+            evenkeel::Affine { gamma: affine.gamma, beta: affine.beta },
+            saved,
+        )
+        .expect("a correct call");
+        op.forward(
+            in_place(x.inside()),
+            evenkeel::Affine { gamma: affine.gamma, beta: affine.beta },
+            None,
+        )
+        .expect("a correct call");
         y.assert(&expected.y, "y of forward", &context);
         x.assert(&expected.y, "y of forward_in_place", &context);
         if !self.layout.is_empty() {

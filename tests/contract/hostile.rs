@@ -5,7 +5,8 @@
 mod gradients;
 
 use evenkeel::{
-    Backend, BatchNorm, GroupNorm, Layout, Moments, Momentum, RunningVariance, Standardize,
+    Backend, BatchNorm, GroupNorm, Keep, Layout, Moments, Momentum, RunningVariance, Standardize,
+    apart, in_place,
 };
 
 use crate::data::{Kind, Source};
@@ -109,7 +110,12 @@ impl Given {
         narrow.check(
             |layout, x, affine| infer(layout, self.eps, x, affine, &mean, &var),
             |op, x, affine, y| {
-                op.infer(x, affine.gamma, affine.beta, &mean, &var, y).expect("a correct call");
+                op.infer(
+                    apart(x, y),
+                    evenkeel::Affine { gamma: affine.gamma, beta: affine.beta },
+                    evenkeel::Given::Running { mean: &mean, var: &var },
+                )
+                .expect("a correct call");
             },
         );
     }
@@ -123,8 +129,12 @@ impl Given {
         self.check(
             |layout, x, affine| infer_population(layout, self.eps, x, affine, &triples),
             |op, x, affine, y| {
-                op.infer_population(x, affine.gamma, affine.beta, &moments, y)
-                    .expect("a correct call");
+                op.infer(
+                    apart(x, y),
+                    evenkeel::Affine { gamma: affine.gamma, beta: affine.beta },
+                    evenkeel::Given::Population(&moments),
+                )
+                .expect("a correct call");
             },
         );
     }
@@ -174,7 +184,11 @@ fn inference_in_numbers() {
         let mut y = [x];
         BatchNorm::new(layout)
             .eps(eps)
-            .infer_in_place(Some(&[gamma]), Some(&[beta]), &[mean], &[var], &mut y)
+            .infer(
+                in_place(&mut y),
+                evenkeel::Affine::new(&[gamma], &[beta]),
+                evenkeel::Given::Running { mean: &[mean], var: &[var] },
+            )
             .expect("a correct call");
         y[0]
     };
@@ -192,7 +206,7 @@ fn standardizing_by_values_beyond_f32() {
     for backend in Backend::available() {
         let mut y = [f32::NAN];
         let op = Standardize::new(layout).backend(backend);
-        op.apply(&[1.0], &[moments], &mut y).expect("a correct call");
+        op.apply(apart(&[1.0], &mut y), &[moments]).expect("a correct call");
         assert_eq!(y, [0.0], "{backend}");
     }
 }
@@ -244,11 +258,21 @@ fn check_training(layout: Layout, eps: f64, deviation: f32, gamma: f32) {
     for backend in Backend::available() {
         let mut y = vec![0.0; x.len()];
         let op = BatchNorm::new(layout).eps(eps).backend(backend);
-        op.train(&x, affine.gamma, None, None, None, &mut y).expect("a correct call");
+        op.train(
+            apart(&x, &mut y),
+            evenkeel::Affine { gamma: affine.gamma, beta: None },
+            Keep::NOTHING,
+        )
+        .expect("a correct call");
         assert_bits(&y, &expected, "y of train", &(backend, context));
         for (groups, expected) in groups.into_iter().zip(&grouped) {
             let op = GroupNorm::new(layout, groups).eps(eps).backend(backend);
-            op.forward(&x, affine.gamma, None, None, &mut y).expect("a correct call");
+            op.forward(
+                apart(&x, &mut y),
+                evenkeel::Affine { gamma: affine.gamma, beta: None },
+                None,
+            )
+            .expect("a correct call");
             assert_bits(&y, expected, "y of GroupNorm", &(backend, context));
         }
     }

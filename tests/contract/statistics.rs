@@ -1,6 +1,8 @@
 //! Statistics at their borders: running ones, given means and variances, given moments.
 
-use evenkeel::{Backend, BatchNorm, Layout, Moments, Momentum, Running, RunningVariance};
+use evenkeel::{
+    Backend, BatchNorm, Keep, Layout, Moments, Momentum, Running, RunningVariance, apart, in_place,
+};
 
 use crate::data::{Kind, Source};
 use crate::guarded::{Guarded, assert_bits};
@@ -28,12 +30,10 @@ fn running_variance_at_the_end_of_f32() {
             BatchNorm::new(layout)
                 .momentum(options.momentum)
                 .backend(backend)
-                .train_in_place(
-                    None,
-                    None,
-                    Some(Running { mean: &mut mean, var: &mut var }),
-                    None,
-                    &mut y,
+                .train(
+                    in_place(&mut y),
+                    evenkeel::Affine::NONE,
+                    Keep { running: Some(Running { mean: &mut mean, var: &mut var }), saved: None },
                 )
                 .expect("a correct call");
             let context = (backend.name(), &initial, factor);
@@ -59,12 +59,10 @@ fn cumulative_factor_of_many_batches() {
         let (mut mean, mut var, mut y) = ([0.0; 2], [0.0; 2], x.clone());
         BatchNorm::new(layout)
             .momentum(options.momentum)
-            .train_in_place(
-                None,
-                None,
-                Some(Running { mean: &mut mean, var: &mut var }),
-                None,
-                &mut y,
+            .train(
+                in_place(&mut y),
+                evenkeel::Affine::NONE,
+                Keep { running: Some(Running { mean: &mut mean, var: &mut var }), saved: None },
             )
             .expect("a correct call");
         assert_bits(&mean, &expected.running_mean, "mean", &batches);
@@ -119,7 +117,11 @@ fn infer_with_odd_statistics() {
                 BatchNorm::new(layout)
                     .eps(eps)
                     .backend(backend)
-                    .infer(&x, affine.gamma, affine.beta, &mean, &var, y.inside())
+                    .infer(
+                        apart(&x, y.inside()),
+                        evenkeel::Affine { gamma: affine.gamma, beta: affine.beta },
+                        evenkeel::Given::Running { mean: &mean, var: &var },
+                    )
                     .expect("a correct call");
                 y.assert(&expected, "y", &(backend.name(), layout, scale, eps));
             }
@@ -169,7 +171,11 @@ fn population_with_given_moments() {
                 BatchNorm::new(layout)
                     .eps(eps)
                     .backend(backend)
-                    .infer_population(&x, affine.gamma, None, &moments, y.inside())
+                    .infer(
+                        apart(&x, y.inside()),
+                        evenkeel::Affine { gamma: affine.gamma, beta: None },
+                        evenkeel::Given::Population(&moments),
+                    )
                     .expect("a correct call");
                 y.assert(&expected, "y", &(backend.name(), eps));
             }

@@ -1,7 +1,10 @@
 //! BatchNorm: training forward, inference, backward, on all shapes; the other calls on some; and the
 //! baselines of [`crate::baseline`].
 
-use evenkeel::{Backend, BatchNorm, Gradients, Layout, Moments, Running, Saved};
+use evenkeel::{
+    Affine, Backend, BatchNorm, Given, Gradients, Keep, Layout, Moments, Running, Saved,
+    Statistics, Weight, apart, in_place,
+};
 
 use super::{Case, Work, few_shapes, shapes};
 use crate::{baseline, data};
@@ -77,14 +80,24 @@ fn train(norm: BatchNorm, layout: Layout) -> Work {
     Work::new(layout.len(), move |[x, _], y| {
         let running = Running { mean: &mut p.mean, var: &mut p.var };
         let saved = Saved { mean: &mut p.saved_mean, rstd: &mut p.saved_rstd };
-        norm.train(x, Some(&p.gamma), Some(&p.beta), Some(running), Some(saved), y).expect(VALID);
+        norm.train(
+            apart(x, y),
+            Affine::new(&p.gamma, &p.beta),
+            Keep { running: Some(running), saved: Some(saved) },
+        )
+        .expect(VALID);
     })
 }
 
 fn infer(norm: BatchNorm, layout: Layout) -> Work {
     let p = Channels::new(layout.channels());
     Work::new(layout.len(), move |[x, _], y| {
-        norm.infer(x, Some(&p.gamma), Some(&p.beta), &p.mean, &p.var, y).expect(VALID);
+        norm.infer(
+            apart(x, y),
+            Affine::new(&p.gamma, &p.beta),
+            Given::Running { mean: &p.mean, var: &p.var },
+        )
+        .expect(VALID);
     })
 }
 
@@ -95,7 +108,14 @@ fn backward(norm: BatchNorm, layout: Layout) -> Work {
     let mut dgamma = vec![0.0; layout.channels()];
     Work::new(layout.len(), move |[x, dy], dx| {
         let gradients = Gradients { x: Some(dx), gamma: Some(&mut dgamma), beta: Some(&mut dbeta) };
-        norm.backward(dy, x, Some(&p.gamma), &p.saved_mean, &p.saved_rstd, gradients).expect(VALID);
+        norm.backward(
+            dy,
+            x,
+            Some(&p.gamma),
+            Statistics { mean: &p.saved_mean, rstd: &p.saved_rstd },
+            gradients,
+        )
+        .expect(VALID);
     })
 }
 
@@ -111,8 +131,12 @@ fn train_in_place(norm: BatchNorm, layout: Layout) -> Work {
         }
         let running = Running { mean: &mut p.mean, var: &mut p.var };
         let saved = Saved { mean: &mut p.saved_mean, rstd: &mut p.saved_rstd };
-        norm.train_in_place(Some(&p.gamma), Some(&p.beta), Some(running), Some(saved), y)
-            .expect(VALID);
+        norm.train(
+            in_place(y),
+            Affine::new(&p.gamma, &p.beta),
+            Keep { running: Some(running), saved: Some(saved) },
+        )
+        .expect(VALID);
     })
 }
 
@@ -125,7 +149,8 @@ fn infer_population(norm: BatchNorm, layout: Layout) -> Work {
             norm.collect(x, &mut moments).expect(VALID);
             first = false;
         }
-        norm.infer_population(x, Some(&p.gamma), Some(&p.beta), &moments, y).expect(VALID);
+        norm.infer(apart(x, y), Affine::new(&p.gamma, &p.beta), Given::Population(&moments))
+            .expect(VALID);
     })
 }
 
@@ -135,7 +160,14 @@ fn backward_inference(norm: BatchNorm, layout: Layout) -> Work {
     let mut dgamma = vec![0.0; layout.channels()];
     Work::new(layout.len(), move |[x, dy], dx| {
         let gradients = Gradients { x: Some(dx), gamma: Some(&mut dgamma), beta: Some(&mut dbeta) };
-        norm.backward_inference(dy, x, Some(&p.gamma), &p.mean, &p.var, gradients).expect(VALID);
+        norm.backward(
+            dy,
+            x,
+            Some(&p.gamma),
+            Given::Running { mean: &p.mean, var: &p.var },
+            gradients,
+        )
+        .expect(VALID);
     })
 }
 
@@ -155,7 +187,13 @@ fn fold(backend: Backend) -> Case {
                 weight.copy_from_slice(x);
                 first = false;
             }
-            norm.fold(None, None, &p.mean, &p.var, weight, &mut bias).expect(VALID);
+            norm.fold(
+                Affine::NONE,
+                Given::Running { mean: &p.mean, var: &p.var },
+                Weight::OutputFirst(weight),
+                &mut bias,
+            )
+            .expect(VALID);
         })
     };
     Case {
@@ -206,7 +244,7 @@ fn baseline(layout: Layout, run: Baseline) -> Work {
             let mut expected = vec![0.0; x.len()];
             BatchNorm::new(layout)
                 .eps(EPS)
-                .train(x, Some(&p.gamma), Some(&p.beta), None, None, &mut expected)
+                .train(apart(x, &mut expected), Affine::new(&p.gamma, &p.beta), Keep::NOTHING)
                 .expect(VALID);
             for (found, expected) in y.iter().zip(&expected) {
                 assert!((found - expected).abs() < 1e-2, "{found} ≠ {expected}");

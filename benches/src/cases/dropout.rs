@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use evenkeel::{Backend, Dropout, Key, Scaling};
+use evenkeel::{Backend, Dropout, Key, Scaling, apart, in_place};
 
 use super::{Case, Work};
 
@@ -56,7 +56,7 @@ fn keys() -> impl FnMut() -> Key {
 fn forward(dropout: Dropout, len: usize) -> Work {
     let mut key = keys();
     Work::new(len, move |[x, _], y| {
-        dropout.forward(x, key(), y).expect(VALID);
+        dropout.forward(apart(x, y), key()).expect(VALID);
     })
 }
 
@@ -64,14 +64,14 @@ fn forward(dropout: Dropout, len: usize) -> Work {
 fn forward_in_place(dropout: Dropout, len: usize) -> Work {
     let mut key = keys();
     Work::new(len, move |_, y| {
-        dropout.forward_in_place(key(), y).expect(VALID);
+        dropout.forward(in_place(y), key()).expect(VALID);
     })
 }
 
 fn backward(dropout: Dropout, len: usize) -> Work {
     let mut key = keys();
     Work::new(len, move |[_, dy], dx| {
-        dropout.backward(dy, key(), dx).expect(VALID);
+        dropout.backward(apart(dy, dx), key()).expect(VALID);
     })
 }
 
@@ -79,7 +79,7 @@ fn backward(dropout: Dropout, len: usize) -> Work {
 fn infer(dropout: Dropout, len: usize) -> Work {
     let dropout = dropout.scaling(Scaling::AtInference);
     Work::new(len, move |[x, _], y| {
-        dropout.infer(x, y).expect(VALID);
+        dropout.infer(apart(x, y)).expect(VALID);
     })
 }
 

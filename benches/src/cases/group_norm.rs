@@ -1,6 +1,6 @@
 //! GroupNorm, forward. The number behind the shape is that of the groups.
 
-use evenkeel::{Backend, GroupNorm, Saved};
+use evenkeel::{Affine, Backend, GroupNorm, Saved, apart};
 
 use super::{Case, Work, shapes};
 use crate::data;
@@ -28,7 +28,7 @@ pub fn cases(backend: Backend) -> Vec<Case> {
             let mut rstd = vec![0.0; layout.batch() * groups];
             Work::new(layout.len(), move |[x, _], y| {
                 let saved = Saved { mean: &mut mean, rstd: &mut rstd };
-                norm.forward(x, Some(&gamma), Some(&beta), Some(saved), y)
+                norm.forward(apart(x, y), Affine::new(&gamma, &beta), Some(saved))
                     .expect("lengths follow the layout");
             })
         };

@@ -1,6 +1,6 @@
 //! Standardize: applying it. (Fitting is `moments/collect`.)
 
-use evenkeel::{Backend, Moments, Standardize};
+use evenkeel::{Backend, Moments, Standardize, apart};
 
 use super::{Case, Work, few_shapes};
 
@@ -17,7 +17,7 @@ pub fn cases(backend: Backend) -> Vec<Case> {
                     op.fit(x, &mut moments).expect("lengths follow the layout");
                     first = false;
                 }
-                op.apply(x, &moments, y).expect("lengths follow the layout");
+                op.apply(apart(x, y), &moments).expect("lengths follow the layout");
             })
         };
         cases.push(Case {

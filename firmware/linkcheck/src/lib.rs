@@ -10,8 +10,9 @@ use core::panic::PanicInfo;
 
 use evenkeel::philox::philox4x32;
 use evenkeel::{
-    Backend, BatchNorm, Dropout, Error, Gradients, GroupNorm, Key, Layout, Moments, Momentum,
-    Philox, Running, RunningVariance, Saved, Scaling, Standardize,
+    Activation, Affine, Backend, BatchNorm, Dropout, Error, Given, Gradients, GroupNorm, Keep, Key,
+    Layout, Moments, Momentum, Philox, Running, RunningVariance, Saved, Scaling, Standardize,
+    Statistics, Weight, apart, in_place,
 };
 use rand_core::{Rng, SeedableRng};
 
@@ -40,6 +41,7 @@ pub struct Arguments<'a> {
     moments: &'a mut [Moments],
     one: Moments,
     y: &'a mut [f32],
+    residual: &'a mut [f32],
     bias: &'a mut [f32],
     bytes: &'a mut [u8],
     layout: Layout,
@@ -66,9 +68,31 @@ macro_rules! saved {
     };
 }
 
+macro_rules! keep {
+    ($a:ident) => {
+        Keep {
+            running: $a.running.as_mut().map(|(mean, var)| Running { mean, var }),
+            saved: saved!($a),
+        }
+    };
+}
+
+macro_rules! affine {
+    ($a:ident) => {
+        Affine { gamma: $a.gamma, beta: $a.beta }
+    };
+}
+
 macro_rules! running {
     ($a:ident) => {
-        $a.running.as_mut().map(|(mean, var)| Running { mean, var })
+        Given::Running { mean: $a.mean, var: $a.var }
+    };
+}
+
+/// Adds every decoration to the input and output of a call.
+macro_rules! decorated {
+    ($a:ident, $io:expr) => {
+        $io.add($a.residual).then(Activation::Relu).drop(&$a.dropout, $a.key)
     };
 }
 
@@ -135,55 +159,100 @@ exports! {
             .running_variance(a.running_variance)
     }
     check_batch_norm_train(a) -> Status {
-        a.batch_norm.train(a.x, a.gamma, a.beta, running!(a), saved!(a), a.y)
+        a.batch_norm.train(apart(a.x, a.y), affine!(a), keep!(a))
     }
     check_batch_norm_train_in_place(a) -> Status {
-        a.batch_norm.train_in_place(a.gamma, a.beta, running!(a), saved!(a), a.y)
+        a.batch_norm.train(in_place(a.y), affine!(a), keep!(a))
+    }
+    check_batch_norm_train_decorated(a) -> Status {
+        a.batch_norm.train(decorated!(a, apart(a.x, a.y)), affine!(a), keep!(a))
+    }
+    check_batch_norm_train_in_place_decorated(a) -> Status {
+        a.batch_norm.train(decorated!(a, in_place(a.y)), affine!(a), keep!(a))
     }
     check_batch_norm_infer(a) -> Status {
-        a.batch_norm.infer(a.x, a.gamma, a.beta, a.mean, a.var, a.y)
+        a.batch_norm.infer(apart(a.x, a.y), affine!(a), running!(a))
     }
     check_batch_norm_infer_in_place(a) -> Status {
-        a.batch_norm.infer_in_place(a.gamma, a.beta, a.mean, a.var, a.y)
+        a.batch_norm.infer(in_place(a.y), affine!(a), running!(a))
+    }
+    check_batch_norm_infer_decorated(a) -> Status {
+        a.batch_norm.infer(decorated!(a, apart(a.x, a.y)), affine!(a), running!(a))
+    }
+    check_batch_norm_infer_in_place_decorated(a) -> Status {
+        a.batch_norm.infer(decorated!(a, in_place(a.y)), affine!(a), running!(a))
     }
     check_batch_norm_collect(a) -> Status { a.batch_norm.collect(a.x, a.moments) }
     check_batch_norm_infer_population(a) -> Status {
-        a.batch_norm.infer_population(a.x, a.gamma, a.beta, a.moments, a.y)
+        a.batch_norm.infer(apart(a.x, a.y), affine!(a), Given::Population(a.moments))
     }
     check_batch_norm_infer_population_in_place(a) -> Status {
-        a.batch_norm.infer_population_in_place(a.gamma, a.beta, a.moments, a.y)
+        a.batch_norm.infer(in_place(a.y), affine!(a), Given::Population(a.moments))
+    }
+    check_batch_norm_infer_population_decorated(a) -> Status {
+        let given = Given::Population(a.moments);
+        a.batch_norm.infer(decorated!(a, apart(a.x, a.y)), affine!(a), given)
+    }
+    check_batch_norm_infer_population_in_place_decorated(a) -> Status {
+        let given = Given::Population(a.moments);
+        a.batch_norm.infer(decorated!(a, in_place(a.y)), affine!(a), given)
     }
     check_batch_norm_backward(a) -> Status {
-        a.batch_norm.backward(a.dy, a.x, a.gamma, a.mean, a.var, gradients!(a))
+        let statistics = Statistics { mean: a.mean, rstd: a.var };
+        a.batch_norm.backward(a.dy, a.x, a.gamma, statistics, gradients!(a))
     }
     check_batch_norm_backward_inference(a) -> Status {
-        a.batch_norm.backward_inference(a.dy, a.x, a.gamma, a.mean, a.var, gradients!(a))
+        a.batch_norm.backward(a.dy, a.x, a.gamma, running!(a), gradients!(a))
+    }
+    check_batch_norm_backward_population(a) -> Status {
+        let given = Given::Population(a.moments);
+        a.batch_norm.backward(a.dy, a.x, a.gamma, given, gradients!(a))
     }
     check_batch_norm_fold(a) -> Status {
-        a.batch_norm.fold(a.gamma, a.beta, a.mean, a.var, a.y, a.bias)
+        a.batch_norm.fold(affine!(a), running!(a), Weight::OutputFirst(a.y), a.bias)
     }
     check_batch_norm_fold_transposed(a) -> Status {
         let [groups, kernel, _] = a.sizes;
-        a.batch_norm.fold_transposed(
-            groups, kernel, a.gamma, a.beta, a.mean, a.var, a.y, a.bias,
-        )
+        let weight = Weight::Transposed { weight: a.y, groups, kernel };
+        a.batch_norm.fold(affine!(a), running!(a), weight, a.bias)
+    }
+    check_batch_norm_fold_population(a) -> Status {
+        let given = Given::Population(a.moments);
+        a.batch_norm.fold(affine!(a), given, Weight::OutputFirst(a.y), a.bias)
+    }
+    check_batch_norm_fold_transposed_population(a) -> Status {
+        let [groups, kernel, _] = a.sizes;
+        let weight = Weight::Transposed { weight: a.y, groups, kernel };
+        a.batch_norm.fold(affine!(a), Given::Population(a.moments), weight, a.bias)
     }
 
     check_group_norm_options(a) -> GroupNorm {
         GroupNorm::new(a.layout, a.sizes[0]).eps(a.number)
     }
     check_group_norm_forward(a) -> Status {
-        a.group_norm.forward(a.x, a.gamma, a.beta, saved!(a), a.y)
+        a.group_norm.forward(apart(a.x, a.y), affine!(a), saved!(a))
     }
     check_group_norm_forward_in_place(a) -> Status {
-        a.group_norm.forward_in_place(a.gamma, a.beta, saved!(a), a.y)
+        a.group_norm.forward(in_place(a.y), affine!(a), saved!(a))
+    }
+    check_group_norm_forward_decorated(a) -> Status {
+        a.group_norm.forward(decorated!(a, apart(a.x, a.y)), affine!(a), saved!(a))
+    }
+    check_group_norm_forward_in_place_decorated(a) -> Status {
+        a.group_norm.forward(decorated!(a, in_place(a.y)), affine!(a), saved!(a))
     }
 
     check_standardize_options(a) -> Standardize { Standardize::new(a.layout).eps(a.number) }
     check_standardize_fit(a) -> Status { a.standardize.fit(a.x, a.moments) }
-    check_standardize_apply(a) -> Status { a.standardize.apply(a.x, a.moments, a.y) }
+    check_standardize_apply(a) -> Status { a.standardize.apply(apart(a.x, a.y), a.moments) }
     check_standardize_apply_in_place(a) -> Status {
-        a.standardize.apply_in_place(a.moments, a.y)
+        a.standardize.apply(in_place(a.y), a.moments)
+    }
+    check_standardize_apply_decorated(a) -> Status {
+        a.standardize.apply(decorated!(a, apart(a.x, a.y)), a.moments)
+    }
+    check_standardize_apply_in_place_decorated(a) -> Status {
+        a.standardize.apply(decorated!(a, in_place(a.y)), a.moments)
     }
 
     check_key(a) -> (u64, u64) { (a.key.seed(), a.key.stream()) }
@@ -215,12 +284,30 @@ exports! {
         a.dropout = a.dropout.scaling(a.scaling).offset(a.index);
         (a.dropout.p(), a.dropout.scale())
     }
-    check_dropout_forward(a) -> Status { a.dropout.forward(a.x, a.key, a.y) }
-    check_dropout_forward_in_place(a) -> Status { a.dropout.forward_in_place(a.key, a.y) }
-    check_dropout_backward(a) -> Status { a.dropout.backward(a.dy, a.key, a.y) }
-    check_dropout_backward_in_place(a) -> Status { a.dropout.backward_in_place(a.key, a.y) }
-    check_dropout_infer(a) -> Status { a.dropout.infer(a.x, a.y) }
-    check_dropout_infer_in_place(a) -> Status { a.dropout.infer_in_place(a.y) }
+    check_dropout_forward(a) -> Status { a.dropout.forward(apart(a.x, a.y), a.key) }
+    check_dropout_forward_in_place(a) -> Status { a.dropout.forward(in_place(a.y), a.key) }
+    check_dropout_backward(a) -> Status { a.dropout.backward(apart(a.dy, a.y), a.key) }
+    check_dropout_backward_in_place(a) -> Status { a.dropout.backward(in_place(a.y), a.key) }
+    check_dropout_infer(a) -> Status { a.dropout.infer(apart(a.x, a.y)) }
+    check_dropout_infer_in_place(a) -> Status { a.dropout.infer(in_place(a.y)) }
+    check_dropout_forward_decorated(a) -> Status {
+        a.dropout.forward(decorated!(a, apart(a.x, a.y)), a.key)
+    }
+    check_dropout_forward_in_place_decorated(a) -> Status {
+        a.dropout.forward(decorated!(a, in_place(a.y)), a.key)
+    }
+    check_dropout_backward_decorated(a) -> Status {
+        a.dropout.backward(decorated!(a, apart(a.dy, a.y)), a.key)
+    }
+    check_dropout_backward_in_place_decorated(a) -> Status {
+        a.dropout.backward(decorated!(a, in_place(a.y)), a.key)
+    }
+    check_dropout_infer_decorated(a) -> Status {
+        a.dropout.infer(decorated!(a, apart(a.x, a.y)))
+    }
+    check_dropout_infer_in_place_decorated(a) -> Status {
+        a.dropout.infer(decorated!(a, in_place(a.y)))
+    }
     check_dropout_keep(a) -> bool { a.dropout.keep(a.key, a.index) }
     check_dropout_write_mask(a) -> Status {
         a.dropout.write_mask(a.sizes[0], a.key, a.bytes)

@@ -1,6 +1,6 @@
 //! Hostile gradients.
 
-use evenkeel::{Backend, BatchNorm, Gradients, Layout};
+use evenkeel::{Backend, BatchNorm, Gradients, Layout, Statistics};
 
 use super::{CHANNELS, HOST, among, assert_near, host_of, hosted, layouts};
 use crate::data::Source;
@@ -92,7 +92,8 @@ impl Backward {
             assert_near(found, wide.dgamma, wide.dgamma_scale, 8.0, &("dgamma", context));
         }
         assert_gradients(layout, &expected, &context, |op, into| {
-            op.backward(&dy, &x, Some(&gamma), &mean, &rstd, into).expect("a correct call");
+            op.backward(&dy, &x, Some(&gamma), Statistics { mean: &mean, rstd: &rstd }, into)
+                .expect("a correct call");
         });
     }
 }
@@ -149,7 +150,7 @@ fn in_numbers() {
         let mut dx = vec![f32::NAN; x.len()];
         let into = Gradients { x: Some(&mut dx), gamma: None, beta: None };
         BatchNorm::new(layout)
-            .backward(dy, x, Some(&[gamma]), &[mean], &[rstd], into)
+            .backward(dy, x, Some(&[gamma]), Statistics { mean: &[mean], rstd: &[rstd] }, into)
             .expect("a correct call");
         dx
     };
@@ -208,6 +209,13 @@ fn check_inference_gradients(layout: Layout, values: &[f32], gamma: f32, var: f3
         assert_near(found, f64::from(dy) * factor, 0.0, 2.0, &context);
     }
     assert_gradients(layout, &expected, &context, |op, into| {
-        op.backward_inference(&dy, &x, Some(&gamma), &mean, &var, into).expect("a correct call");
+        op.backward(
+            &dy,
+            &x,
+            Some(&gamma),
+            evenkeel::Given::Running { mean: &mean, var: &var },
+            into,
+        )
+        .expect("a correct call");
     });
 }
