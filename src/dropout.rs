@@ -164,20 +164,24 @@ impl Dropout {
     /// [`Error::TooLarge`] if the offset plus the length overflows; [`Error::Length`] for `y` if
     /// the lengths differ.
     pub fn forward(&self, io: Io<'_>, key: Key) -> Result<(), Error> {
-        let len = io.input_len();
-        self.check(len)?;
-        io.check(len)?;
-        io.run(self.backend, |tensor| self.apply(key, tensor));
-        Ok(())
+        self.drop(["x", "y"], io, key)
     }
 
     /// Gradient of [`forward`](Self::forward): the same mask and scale, from dy to dx.
     ///
     /// # Errors
     ///
-    /// As [`forward`](Self::forward).
+    /// As [`forward`](Self::forward); the output's name is `dx`.
     pub fn backward(&self, io: Io<'_>, key: Key) -> Result<(), Error> {
-        self.forward(io, key)
+        self.drop(["dy", "dx"], io, key)
+    }
+
+    fn drop(&self, names: [&'static str; 2], io: Io<'_>, key: Key) -> Result<(), Error> {
+        let len = io.input_len();
+        self.check(len)?;
+        io.check_as(names, len)?;
+        io.run(self.backend, |tensor| self.apply(key, tensor));
+        Ok(())
     }
 
     /// Inference: the identity, or a multiplication by 1 − p for [`Scaling::AtInference`].

@@ -82,8 +82,14 @@ impl Io<'_> {
 
     /// Checks all lengths against that of the operation.
     pub(crate) fn check(&self, len: usize) -> Result<(), Error> {
-        check_len("x", len, self.input_len())?;
-        check_len("y", len, self.y.len())?;
+        self.check_as(["x", "y"], len)
+    }
+
+    /// The same where input and output have other names.
+    pub(crate) fn check_as(&self, names: [&'static str; 2], len: usize) -> Result<(), Error> {
+        let [x, y] = names;
+        check_len(x, len, self.input_len())?;
+        check_len(y, len, self.y.len())?;
         check_optional("residual", len, self.residual.as_deref())?;
         self.dropout.map_or(Ok(()), |(dropout, _)| dropout.check(len))
     }

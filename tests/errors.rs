@@ -483,10 +483,10 @@ fn channels_times_kernel_may_not_overflow() {
     let (mut weight, mut bias) = (vec![1.0; 36], vec![1.0; 6]);
     for kernel in [usize::MAX, usize::MAX / 6 + 1] {
         for groups in [1, 3] {
-            // The sizes are checked before the slices: these have no right length.
+            // The sizes are checked before the weight's length: there is no right one.
             let result = norm.fold(
                 Affine::NONE,
-                Given::Running { mean: &[0.0; 5], var: &[1.0; 6] },
+                Given::Running { mean: &[0.0; 6], var: &[1.0; 6] },
                 Weight::Transposed { weight: &mut weight, groups, kernel },
                 &mut bias,
             );

@@ -177,7 +177,7 @@ impl Buffers {
             norm.fold(
                 Affine::new(p, p),
                 Given::Running { mean: p, var: p },
-                Weight::Transposed { weight: weight, groups: 1, kernel: 3 },
+                Weight::Transposed { weight, groups: 1, kernel: 3 },
                 bias,
             )
         })

@@ -305,13 +305,15 @@ proptest! {
 
         let (gamma, beta) = (Some(&batch.gamma[..]), Some(&batch.beta[..]));
         let mut y = batch.x.clone();
-        batch.norm().infer(in_place(&mut y), Affine { gamma, beta }, Given::Running { mean: &batch.beta, var: &vec![0.7; shape.channels] })
+        let given = Given::Running { mean: &batch.beta, var: &vec![0.7; shape.channels] };
+        batch.norm().infer(in_place(&mut y), Affine { gamma, beta }, given)
             .expect("all lengths are right");
         assert_same_bits(&batch.infer(&batch.beta, &vec![0.7; shape.channels]), &y, "infer");
 
         let moments = batch.moments();
         let (mut out, mut y) = (batch.x.clone(), batch.x.clone());
-        batch.norm().infer(apart(&batch.x, &mut out), Affine { gamma, beta }, Given::Population(&moments))
+        let population = Given::Population(&moments);
+        batch.norm().infer(apart(&batch.x, &mut out), Affine { gamma, beta }, population)
             .expect("all lengths are right");
         batch.norm().infer(in_place(&mut y), Affine { gamma, beta }, Given::Population(&moments))
             .expect("all lengths are right");
@@ -339,7 +341,8 @@ proptest! {
         batch.norm().train(apart(&batch.x, &mut y), Affine::NONE, Keep::NOTHING)
             .expect("all lengths are right");
         assert_same_bits(&batch.train(batch.norm()).y, &y, "train");
-        GroupNorm::new(layout(shape), shape.channels).forward(apart(&batch.x, &mut y), Affine::NONE, None)
+        let norm = GroupNorm::new(layout(shape), shape.channels);
+        norm.forward(apart(&batch.x, &mut y), Affine::NONE, None)
             .expect("all lengths are right");
         assert_same_bits(&batch.group_norm(shape.channels), &y, "group norm");
     }
@@ -358,7 +361,9 @@ proptest! {
 
         let mut y = vec![f32::NAN; batch.x.len()];
         let (gamma, beta) = (Some(&batch.gamma[..]), Some(&batch.beta[..]));
-        batch.norm().infer(apart(&batch.x, &mut y), Affine { gamma, beta }, Given::Population(&batch.moments()))
+        let population = &batch.moments();
+        let affine = Affine { gamma, beta };
+        batch.norm().infer(apart(&batch.x, &mut y), affine, Given::Population(population))
             .expect("all lengths are right");
         batch.assert_close(&trained.y, &y, TWICE, "moments");
     }
@@ -571,7 +576,8 @@ proptest! {
             let batch = Batch::new(shape, seed.wrapping_add(batches));
             let norm = batch.norm().momentum(Momentum::Cumulative { batches });
             let mut y = vec![0.0; batch.x.len()];
-            norm.train(apart(&batch.x, &mut y), Affine::NONE, Keep { running: running(&mut mean, &mut var), saved: None })
+            let keep = Keep { running: running(&mut mean, &mut var), saved: None };
+            norm.train(apart(&batch.x, &mut y), Affine::NONE, keep)
                 .expect("all lengths are right");
             for (sum, stat) in sums.iter_mut().zip(batch.stats()) {
                 sum[0] += (stat.mean + stat.low) / k as f64;

@@ -112,7 +112,7 @@ fn transposed() {
                 .fold(
                     evenkeel::Affine { gamma, beta },
                     evenkeel::Given::Running { mean: &layer.mean, var: &layer.var },
-                    Weight::Transposed { weight: weight, groups, kernel },
+                    Weight::Transposed { weight, groups, kernel },
                     bias,
                 )
                 .expect("a correct call");
