@@ -260,27 +260,40 @@ impl BatchNorm<f32> {
         source: impl Into<Source<'s>>,
         gradients: Gradients<'_>,
     ) -> Result<(), Error> {
-        let (source, channels) = (source.into(), self.layout.channels());
+        self.backward_of(dy, x, gamma, source.into(), gradients)
+    }
+
+    /// [`backward`](Self::backward), compiled once for all that converts to a [`Source`].
+    fn backward_of(
+        &self,
+        dy: &[f32],
+        x: &[f32],
+        gamma: Option<&[f32]>,
+        source: Source<'_>,
+        gradients: Gradients<'_>,
+    ) -> Result<(), Error> {
+        let channels = self.layout.channels();
         check_eps(self.eps)?;
         check_len("dy", self.layout.len(), dy.len())?;
         check_len("x", self.layout.len(), x.len())?;
         check_optional("gamma", channels, gamma)?;
         source.check(channels)?;
         gradients.check(self.layout.len(), channels)?;
-        let gamma = |index| gamma.map_or(1.0, |gamma| get(gamma, index));
-        match source {
-            Source::Saved(statistics) => {
-                let channel = |index| statistics.channel(index, gamma(index));
-                self.run_backward(Mode::Train, dy, x, channel, gradients);
-            }
-            Source::Given(given) => {
-                let channel = |index| {
+        let mode = match source {
+            Source::Saved(_) => Mode::Train,
+            Source::Given(_) => Mode::Inference,
+        };
+        let channel = |index| {
+            let gamma = gamma.map_or(1.0, |gamma| get(gamma, index));
+            match source {
+                Source::Saved(statistics) => statistics.channel(index, gamma),
+                Source::Given(given) => {
                     let (mean, rstd) = self.constant(given, index);
-                    Channel { mean, rstd, gamma: gamma(index) }
-                };
-                self.run_backward(Mode::Inference, dy, x, channel, gradients);
+                    Channel { mean, rstd, gamma }
+                }
             }
-        }
+        };
+        self.run_backward(mode, dy, x, channel, gradients);
         Ok(())
     }
 

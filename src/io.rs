@@ -97,14 +97,16 @@ impl Io<'_> {
     /// Does the operation between what comes before and what comes after it.
     pub(crate) fn run(self, backend: Backend, operation: impl FnOnce(Tensor<'_>)) {
         let Self { x, y, residual, activation, dropout } = self;
-        match (x, residual) {
-            (Some(x), None) => operation(Tensor::Apart(x, y)),
-            (None, None) => operation(Tensor::InPlace(y)),
+        let tensor = match (x, residual) {
+            (Some(x), None) => Tensor::Apart(x, &mut *y),
+            (None, None) => Tensor::InPlace(&mut *y),
             (x, Some(residual)) => {
                 apply::accumulate(backend, x.unwrap_or(y), residual);
-                operation(Tensor::Apart(residual, y));
+                Tensor::Apart(residual, &mut *y)
             }
-        }
+        };
+        // Called in one place, so that its code is there once.
+        operation(tensor);
         if let Some(Activation::Relu) = activation {
             apply::rectify(backend, y);
         }
