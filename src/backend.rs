@@ -1,9 +1,9 @@
 //! Which instruction sets exist, and the one place that chooses among them.
 
 use core::fmt;
-use fearless_simd::Level;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 use fearless_simd::x86::{Avx2, Avx512};
+use fearless_simd::{Level, Simd};
 
 pub(crate) use scalar::Token as Scalar;
 
@@ -74,6 +74,10 @@ pub(crate) enum Isa {
 ))]
 mod scalar {
     pub(crate) type Token = fearless_simd::Fallback;
+
+    impl super::Target for Token {
+        const SCALAR: bool = true;
+    }
 
     pub(super) const fn token() -> Option<Token> {
         Some(Token::new())
@@ -168,6 +172,23 @@ mod sse {
         guaranteed::token(level)
     }
 }
+
+/// An instruction set as the kernels see it.
+pub(crate) trait Target: Simd {
+    /// Whether it has no vectors: then kernels go lane by lane, with little flash and stack.
+    const SCALAR: bool = false;
+}
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+impl Target for Avx512 {}
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+impl Target for Avx2 {}
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+impl Target for sse::Token {}
+#[cfg(target_arch = "aarch64")]
+impl Target for fearless_simd::aarch64::Neon {}
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+impl Target for fearless_simd::wasm32::WasmSimd128 {}
 
 /// What the compilation target guarantees. A constant, so that a target for which this list has no
 /// answer fails to compile instead of failing to run.

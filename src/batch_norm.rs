@@ -6,12 +6,15 @@ mod running;
 use crate::backend::dispatch;
 use crate::element::Element;
 use crate::error::{check_eps, check_len, check_optional};
-use crate::io::{get, set};
-use crate::kernel::apply::Tensor;
-use crate::kernel::backward::{self, Channel, Mode, Pass};
-use crate::kernel::finish::{Constants, at_most_max, narrow};
-use crate::kernel::per_channel::{self, Summary};
-use crate::{Affine, Backend, Error, Given, Gradients, Io, Keep, Layout, Moments, Source};
+use crate::io::set;
+use crate::kernel::backward::{self, Known, ParameterGradients, Pass};
+use crate::kernel::constants::at_most_max;
+use crate::kernel::map::Tensor;
+use crate::kernel::normalize::{self, Fixed, Options, Summary};
+use crate::layout::PerChannel;
+use crate::{
+    Affine, Backend, Constant, Error, Given, Gradients, Io, Keep, Layout, Moments, Source,
+};
 use core::marker::PhantomData;
 
 pub use fold::Weight;
@@ -48,6 +51,9 @@ pub use running::{Momentum, RunningVariance};
 /// biased one; eps stands inside the root. Zero variance with eps = 0 gives β. A channel with a NaN
 /// or an infinity becomes NaN; others are not touched by it. One value a channel (n = 1) is
 /// allowed: the output is β, the running mean is updated and the running variance stays.
+///
+/// (x − mean)·γ / deviation is rounded before β is added: beyond the largest f32 it is infinite, and
+/// so is the output, even if β would bring the sum back.
 ///
 /// # Complexity
 ///
@@ -157,14 +163,15 @@ impl BatchNorm<f32> {
         keep.check(channels)?;
         // One value has no variance that could be added to a running one.
         let has_variance = self.layout.len() > channels;
-        let record = |first: usize, summary: Summary<'_>| {
+        let record = |summary: &Summary| {
+            let first = summary.number;
             if let Some(saved) = &mut keep.saved {
-                saved.write(first, summary.mean, summary.rstd);
+                saved.write(first, summary.mean(), summary.rstd());
             }
             if let Some(running) = &mut keep.running {
-                mix(running.mean, first, summary.mean, factor);
+                mix(running.mean, first, summary.mean(), factor);
                 if has_variance {
-                    mix(running.var, first, summary.variance, factor);
+                    mix(running.var, first, summary.variance(), factor);
                 }
             }
         };
@@ -180,15 +187,33 @@ impl BatchNorm<f32> {
     ///
     /// [`Error::Epsilon`]; [`Error::Length`] for the first slice whose length is wrong.
     pub fn infer(&self, io: Io<'_>, affine: Affine<'_>, given: Given<'_>) -> Result<(), Error> {
+        self.infer_with(io, affine, given, Constant::Zero)
+    }
+
+    /// [`infer`](Self::infer) with a choice for constant channels.
+    pub(crate) fn infer_with(
+        &self,
+        io: Io<'_>,
+        affine: Affine<'_>,
+        given: Given<'_>,
+        constant: Constant,
+    ) -> Result<(), Error> {
         check_eps(self.eps)?;
         io.check(self.layout.len())?;
         affine.check(self.layout.channels())?;
         given.check(self.layout.channels())?;
         if !self.layout.is_empty() {
-            let (shape, eps) = (self.layout.per_channel(), self.eps);
+            let options = Options { affine, eps: self.eps, ddof: 0 };
+            let given = Fixed { given, constant };
+            let shape = self.layout.per_channel();
             io.run(self.backend, |tensor| {
-                dispatch!(self.backend, simd => {
-                    per_channel::infer(simd, shape, tensor, affine, given, eps)
+                dispatch!(self.backend, simd => match shape {
+                    PerChannel::Rows(rows) => {
+                        normalize::given_rows(simd, rows, tensor, options, given)
+                    }
+                    PerChannel::Columns(matrix) => {
+                        normalize::given_columns(simd, matrix, tensor, options, given)
+                    }
                 });
             });
         }
@@ -216,7 +241,10 @@ impl BatchNorm<f32> {
             }
         };
         let shape = self.layout.per_channel();
-        dispatch!(self.backend, simd => per_channel::reduce(simd, shape, x, record));
+        dispatch!(self.backend, simd => match shape {
+            PerChannel::Rows(rows) => normalize::collect_rows(simd, rows, x, record),
+            PerChannel::Columns(matrix) => normalize::collect_columns(simd, matrix, x, record),
+        });
         Ok(())
     }
 
@@ -279,79 +307,45 @@ impl BatchNorm<f32> {
         check_optional("gamma", channels, gamma)?;
         source.check(channels)?;
         gradients.check(self.layout.len(), channels)?;
-        let mode = match source {
-            Source::Saved(_) => Mode::Train,
-            Source::Given(_) => Mode::Inference,
-        };
-        let channel = |index| {
-            let gamma = gamma.map_or(1.0, |gamma| get(gamma, index));
-            match source {
-                Source::Saved(statistics) => statistics.channel(index, gamma),
-                Source::Given(given) => {
-                    let (mean, rstd) = self.constant(given, index);
-                    Channel { mean, rstd, gamma }
-                }
-            }
-        };
-        self.run_backward(mode, dy, x, channel, gradients);
-        Ok(())
-    }
-
-    /// The mean and rstd of a channel whose statistics are given.
-    fn constant(&self, given: Given<'_>, index: usize) -> (f32, f32) {
-        match given {
-            Given::Running { mean, var } => {
-                let mean = get(mean, index);
-                (mean, Constants::narrow(mean, 0.0, get(var, index), self.eps).saved_rstd())
-            }
-            Given::Population(moments) => {
-                let moments = moments.get(index).copied().unwrap_or_default();
-                let constants = Constants::from_moments(&moments, self.eps);
-                (narrow(moments.mean()), constants.saved_rstd())
-            }
+        let Gradients { x: dx, gamma: mut dgamma, beta: mut dbeta } = gradients;
+        if self.layout.is_empty() {
+            // Sums over nothing.
+            dgamma.unwrap_or_default().fill(0.0);
+            dbeta.unwrap_or_default().fill(0.0);
+            return Ok(());
         }
+        let record = |gradients: &ParameterGradients| {
+            if let Some(dgamma) = &mut dgamma {
+                set(dgamma, gradients.number, gradients.gamma());
+            }
+            if let Some(dbeta) = &mut dbeta {
+                set(dbeta, gradients.number, gradients.beta());
+            }
+        };
+        let (shape, known) = (self.layout.per_channel(), Known { source, gamma, eps: self.eps });
+        let pass = Pass { dy, x, dx };
+        dispatch!(self.backend, simd => match shape {
+            PerChannel::Rows(rows) => backward::rows(simd, rows, pass, known, record),
+            PerChannel::Columns(matrix) => backward::columns(simd, matrix, pass, known, record),
+        });
+        Ok(())
     }
 
     fn run_training(
         &self,
-        tensor: Tensor<'_>,
+        mut tensor: Tensor<'_>,
         affine: Affine<'_>,
-        record: impl FnMut(usize, Summary<'_>),
+        mut record: impl FnMut(&Summary),
     ) {
-        let ddof = u8::from(self.running_variance == RunningVariance::Unbiased);
-        let (shape, eps) = (self.layout.per_channel(), self.eps);
-        dispatch!(self.backend, simd => {
-            per_channel::train(simd, shape, tensor, affine, eps, ddof, record)
-        });
-    }
-
-    #[inline(always)]
-    fn run_backward(
-        &self,
-        mode: Mode,
-        dy: &[f32],
-        x: &[f32],
-        channel: impl Fn(usize) -> Channel<f32>,
-        gradients: Gradients<'_>,
-    ) {
-        let Gradients { x: dx, mut gamma, mut beta } = gradients;
-        if self.layout.is_empty() {
-            // Sums over nothing.
-            gamma.unwrap_or_default().fill(0.0);
-            beta.unwrap_or_default().fill(0.0);
-            return;
-        }
-        let record = |first: usize, dgamma: &[f32], dbeta: &[f32]| {
-            if let Some(gamma) = &mut gamma {
-                set(gamma, first, dgamma);
-            }
-            if let Some(beta) = &mut beta {
-                set(beta, first, dbeta);
-            }
-        };
+        let ddof = usize::from(self.running_variance == RunningVariance::Unbiased);
+        let options = Options { affine, eps: self.eps, ddof };
         let shape = self.layout.per_channel();
-        let pass = Pass { mode, dy, x, dx };
-        dispatch!(self.backend, simd => backward::backward(simd, shape, pass, channel, record));
+        dispatch!(self.backend, simd => match shape {
+            PerChannel::Rows(rows) => normalize::rows(simd, rows, tensor, options, record),
+            PerChannel::Columns(matrix) => {
+                normalize::columns(simd, (0, matrix), &mut tensor, options, &mut record)
+            }
+        });
     }
 }
 

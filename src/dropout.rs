@@ -2,8 +2,8 @@
 
 use crate::backend::dispatch;
 use crate::error::check_len;
-use crate::kernel::apply::Tensor;
-use crate::kernel::finish::narrow;
+use crate::kernel::lanes::narrow;
+use crate::kernel::map::Tensor;
 use crate::kernel::mask::{self, Threshold};
 use crate::{Backend, Error, Io, Key};
 

@@ -3,7 +3,9 @@
 use crate::backend::dispatch;
 use crate::element::Element;
 use crate::error::check_eps;
-use crate::kernel::grouped;
+use crate::kernel::normalize::{Options, Summary};
+use crate::kernel::{groups, normalize};
+use crate::layout::Grouped;
 use crate::{Affine, Backend, Error, Io, Layout, Saved};
 use core::marker::PhantomData;
 
@@ -28,7 +30,8 @@ use core::marker::PhantomData;
 /// Same bits on every target: docs/NUMERICS.md. Within 4 ulp of max(|y|, |γ| + |β|) on ordinary
 /// data, as [`BatchNorm`](crate::BatchNorm) is; with spatial = 1, where γ cannot be joined with the
 /// deviation, a few outputs in a million reach 4.5. Zero variance with eps = 0 gives β. The two
-/// memory orders add up in different orders, so their results differ in the last bits.
+/// memory orders add up in different orders, so their results differ in the last bits. As there, the
+/// product to which β is added is infinite beyond the largest f32, and the output with it.
 ///
 /// # Complexity
 ///
@@ -113,15 +116,19 @@ impl GroupNorm<f32> {
         if self.layout.is_empty() {
             return Ok(());
         }
-        let record = |group, mean, rstd| {
+        let record = |summary: &Summary| {
             if let Some(saved) = &mut saved {
-                saved.write(group, &[mean], &[rstd]);
+                saved.write(summary.number, summary.mean(), summary.rstd());
             }
         };
-        let (layout, eps) = (self.layout, self.eps);
+        let options = Options { affine, eps: self.eps, ddof: 0 };
+        let grouped = self.layout.grouped(self.groups, group_channels);
         io.run(self.backend, |tensor| {
-            dispatch!(self.backend, simd => {
-                grouped::normalize(simd, layout, group_channels, tensor, affine, eps, record)
+            dispatch!(self.backend, simd => match grouped {
+                Grouped::Rows(rows) => normalize::rows(simd, rows, tensor, options, record),
+                Grouped::Columns(samples) => {
+                    groups::normalize(simd, samples, tensor, options, record)
+                }
             });
         });
         Ok(())

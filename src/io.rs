@@ -2,8 +2,8 @@
 //! checks itself.
 
 use crate::error::{check_len, check_optional};
-use crate::kernel::apply::{self, Tensor};
-use crate::kernel::backward::Channel;
+use crate::kernel::decorate;
+use crate::kernel::map::Tensor;
 use crate::{Backend, Dropout, Error, Key, Moments};
 
 /// Input and output of a call, and what is done around the operation in the same call.
@@ -101,14 +101,14 @@ impl Io<'_> {
             (Some(x), None) => Tensor::Apart(x, &mut *y),
             (None, None) => Tensor::InPlace(&mut *y),
             (x, Some(residual)) => {
-                apply::accumulate(backend, x.unwrap_or(y), residual);
+                decorate::accumulate(backend, x.unwrap_or(y), residual);
                 Tensor::Apart(residual, &mut *y)
             }
         };
         // Called in one place, so that its code is there once.
         operation(tensor);
         if let Some(Activation::Relu) = activation {
-            apply::rectify(backend, y);
+            decorate::rectify(backend, y);
         }
         if let Some((dropout, key)) = dropout {
             dropout.apply(key, Tensor::InPlace(y));
@@ -257,11 +257,6 @@ impl Statistics<'_> {
     pub(crate) fn check(&self, len: usize) -> Result<(), Error> {
         check_len("saved_mean", len, self.mean.len())?;
         check_len("saved_rstd", len, self.rstd.len())
-    }
-
-    /// What backward knows of one reduction, with its γ.
-    pub(crate) fn channel(&self, index: usize, gamma: f32) -> Channel<f32> {
-        Channel { mean: get(self.mean, index), rstd: get(self.rstd, index), gamma }
     }
 }
 

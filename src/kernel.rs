@@ -19,12 +19,36 @@
 //!   computes which block, nor when.
 //!
 //! Within a block, two passes over the cached data give mean and variance without the cancellation
-//! of Σx² − (Σx)²/n ([`moments`]). A block whose squares overflow or underflow f32 is computed once
-//! more in f64 with the same lanes: [`lanes`] provides both arithmetics, and the algorithms above
-//! it are written once for both.
+//! of Σx² − (Σx)²/n ([`statistic::moments`]). A block whose squares overflow or underflow f32 is
+//! computed once more in f64 with the same lanes: the algorithms are written once for both
+//! ([`lanes::Precision`]).
 //!
 //! Where channels are interleaved, a lane is a channel and a group is a row instead ([`columns`]).
 //! What the two have in common is [`block`].
+//!
+//! # The words
+//!
+//! ```text
+//!  channels first: a plane a channel           channels last: a row a position
+//!  ┌──────── plane ────────┐                   ┌ strip ┐┌ strip ┐
+//!  │ group │ group │ …     │  16 elements      │16 chan.│16 chan.│ …  row
+//!  └───────────────────────┘  to 16 lanes      ├────────┼────────┤
+//!    64 groups: a block                        │        │        │    64 rows of a strip: a block
+//!                                              └── band, 64 rows: tile ──┘
+//! ```
+//!
+//! | word | meaning |
+//! |---|---|
+//! | reduction | the elements that share one mean and one deviation |
+//! | lane | one of sixteen accumulators; of columns, a channel |
+//! | group | sixteen neighbouring elements, one a lane |
+//! | chain | one of four sets of lanes; groups go to them in turn |
+//! | block | what is summed in f32: at most 1024 elements, or 64 rows of a strip |
+//! | segment | a contiguous piece of a reduction: a plane, a row |
+//! | strip, band | sixteen neighbouring channels; up to four strips |
+//! | tile | up to sixteen neighbouring reductions; of a band, 64 rows |
+//! | rescued | a block that was computed again in f64 |
+//! | wide | a reduction that is applied in f64 |
 //!
 //! Every rule, with the case that fails without it, is in docs/NUMERICS.md.
 //!
@@ -35,20 +59,20 @@
 //! line on purpose enters again through `vectorize`. (Code without vectors, such as
 //! `mask::decide_one_by_one`, may be compiled for the baseline.)
 
-/// Whether stack is scarce: without an operating system there may be 16 KB of memory in all. Then
-/// frames are kept small where that costs a little speed. The bits do not depend on it.
-pub(crate) const SMALL: bool = cfg!(target_os = "none");
-
-pub(crate) mod apply;
 pub(crate) mod backward;
 pub(crate) mod block;
 pub(crate) mod columns;
-pub(crate) mod finish;
-pub(crate) mod grouped;
+pub(crate) mod constants;
+pub(crate) mod decorate;
+pub(crate) mod gradient;
+pub(crate) mod groups;
 pub(crate) mod lanes;
+pub(crate) mod map;
 pub(crate) mod mask;
-pub(crate) mod moments;
-pub(crate) mod per_channel;
+pub(crate) mod normalize;
+pub(crate) mod reduce;
 pub(crate) mod rows;
-pub(crate) mod strip;
+pub(crate) mod sets;
+pub(crate) mod small;
+pub(crate) mod statistic;
 pub(crate) mod tree;

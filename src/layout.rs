@@ -1,6 +1,8 @@
 //! How a slice divides into batch × channels × spatial positions.
 
 use crate::Error;
+use crate::kernel::columns::Band;
+use crate::kernel::sets::Reductions;
 
 /// The shape of a tensor and the order of its axes, checked once.
 ///
@@ -122,27 +124,61 @@ impl Layout {
     /// How a reduction per channel over batch and spatial positions meets this memory.
     pub(crate) const fn per_channel(&self) -> PerChannel {
         let Self { batch, channels, spatial, channels_last } = *self;
+        let positions = batch.wrapping_mul(spatial);
         if channels == 1 {
-            let len = batch.wrapping_mul(spatial);
-            PerChannel::Planes { batch: 1, channels, len }
+            PerChannel::Rows(Reductions::planes(1, 1, positions))
         } else if channels_last || spatial == 1 {
-            PerChannel::Columns { rows: batch.wrapping_mul(spatial), channels }
+            PerChannel::Columns(Band::matrix(0, positions, channels))
         } else {
-            PerChannel::Planes { batch, channels, len: spatial }
+            PerChannel::Rows(Reductions::planes(batch, channels, spatial))
         }
     }
 
-    /// Whether a channel's values of one sample lie together (or could as well be said to).
-    pub(crate) const fn has_contiguous_groups(&self) -> bool {
-        !self.channels_last || self.spatial == 1 || self.channels == 1
+    /// How a reduction over groups of channels and all positions of a sample meets this memory.
+    pub(crate) const fn grouped(&self, groups: usize, group_channels: usize) -> Grouped {
+        let Self { batch, channels, spatial, channels_last } = *self;
+        if channels_last && spatial != 1 && channels != 1 {
+            Grouped::Columns(Samples { batch, rows: spatial, channels, group_channels })
+        } else {
+            Grouped::Rows(Reductions::groups(batch, groups, group_channels, spatial))
+        }
     }
 }
 
 /// The two ways in which a channel's values lie in memory (docs/NUMERICS.md, section 10).
 #[derive(Clone, Copy)]
 pub(crate) enum PerChannel {
-    /// Each sample holds one contiguous plane of `len` values a channel.
-    Planes { batch: usize, channels: usize, len: usize },
-    /// A matrix of `rows` × `channels`, channels innermost.
-    Columns { rows: usize, channels: usize },
+    /// Each sample holds one contiguous plane a channel.
+    Rows(Reductions),
+    /// A matrix with the channels innermost.
+    Columns(Band),
+}
+
+/// The same for groups of channels.
+#[derive(Clone, Copy)]
+pub(crate) enum Grouped {
+    /// Each group of a sample is contiguous.
+    Rows(Reductions),
+    /// Each sample is a matrix with the channels innermost.
+    Columns(Samples),
+}
+
+/// Matrices, one a sample, whose columns belong to groups.
+#[derive(Clone, Copy)]
+pub(crate) struct Samples {
+    pub(crate) batch: usize,
+    /// Of one sample.
+    pub(crate) rows: usize,
+    pub(crate) channels: usize,
+    pub(crate) group_channels: usize,
+}
+
+impl Samples {
+    /// Each sample, and the number of its first group.
+    #[inline(always)]
+    pub(crate) fn matrices(self) -> impl Iterator<Item = (usize, Band)> {
+        let Self { batch, rows, channels, group_channels } = self;
+        let groups = channels.checked_div(group_channels).unwrap_or(0);
+        (0..batch).map(move |i| (i * groups, Band::matrix(i * rows * channels, rows, channels)))
+    }
 }

@@ -69,4 +69,4 @@ pub use io::{
 pub use layout::Layout;
 pub use moments::Moments;
 pub use philox::{Key, Philox};
-pub use standardize::Standardize;
+pub use standardize::{Constant, Standardize};

@@ -2,8 +2,8 @@
 
 use crate::Backend;
 use crate::backend::dispatch;
-use crate::kernel::moments::reduce_rows;
-use crate::kernel::rows::Segments;
+use crate::kernel::normalize::collect_rows;
+use crate::kernel::sets::Reductions;
 
 /// The moments of a set of numbers: count, mean, and M2 = Σ (x − mean)².
 ///
@@ -19,10 +19,17 @@ use crate::kernel::rows::Segments;
 /// `u64::MAX`; above 2^53 they are rounded where a formula needs them as a number. Values beyond some
 /// 1e150 overflow M2, as their squares do.
 ///
+/// [`push`](Self::push) and [`merge`](Self::merge) remember what an f64 rounds off the mean: the
+/// variance keeps its digits where the mean is 1e15 deviations or more (time stamps, counters),
+/// however many values or parts there are. [`mean`](Self::mean) gives the rounded mean, and
+/// [`from_parts`](Self::from_parts) takes a mean as exact: moments that are stored as three numbers
+/// lose half a unit of the mean, once. Moments are equal (`==`) if they would go on alike, what they
+/// remember of the mean included.
+///
 /// # Complexity
 ///
 /// [`Moments::of`] reads the slice once. [`Moments::push`] takes a division a value, and
-/// [`Moments::merge`] two a call.
+/// [`Moments::merge`] two a call. Either adds some ten additions for the mean's last digits.
 ///
 /// # Examples
 ///
@@ -38,10 +45,14 @@ use crate::kernel::rows::Segments;
 /// B. P. Welford, "Note on a method for calculating corrected sums of squares and products", 1962.
 /// T. F. Chan, G. H. Golub, R. J. LeVeque, "Updating formulae and a pairwise algorithm for
 /// computing sample variances", 1979, equations 2.1.
+/// D. E. Knuth, "The art of computer programming", volume 2, section 4.2.2, theorem B (the error of
+/// a sum).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Moments {
     count: u64,
     mean: f64,
+    /// What the rounding of `mean` left over, half a unit of it at most.
+    low: f64,
     m2: f64,
 }
 
@@ -49,29 +60,34 @@ impl Moments {
     /// The moments of nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self { count: 0, mean: 0.0, m2: 0.0 }
+        Self { count: 0, mean: 0.0, low: 0.0, m2: 0.0 }
     }
 
-    /// Puts moments together from parts that were stored or computed elsewhere. With a count of 0
-    /// they are those of nothing, whatever the others are (0 / 0, say).
+    /// Puts moments together from parts that were stored or computed elsewhere; the mean counts as
+    /// exact. With a count of 0 they are those of nothing, whatever the others are (0 / 0, say).
     #[must_use]
     pub const fn from_parts(count: u64, mean: f64, m2: f64) -> Self {
-        if count == 0 { Self::new() } else { Self { count, mean, m2 } }
+        if count == 0 { Self::new() } else { Self { count, mean, low: 0.0, m2 } }
     }
 
     /// The moments of a slice, in one pass over memory, on the best backend.
     #[must_use]
     pub fn of(x: &[f32]) -> Self {
-        let all = Segments::one(0, x.len());
-        dispatch!(Backend::detect(), simd => reduce_rows(simd, x, all, &mut []).moments())
+        let mut moments = Self::new();
+        if !x.is_empty() {
+            let all = Reductions::planes(1, 1, x.len());
+            let record = |_, found| moments = found;
+            dispatch!(Backend::detect(), simd => collect_rows(simd, all, x, record));
+        }
+        moments
     }
 
     /// Adds one value (Welford).
     pub fn push(&mut self, x: f64) {
         self.count = self.count.saturating_add(1);
-        let delta = x - self.mean;
-        self.mean += delta / self.count_f64();
-        self.m2 += delta * (x - self.mean);
+        let delta = self.deviation(x);
+        self.move_mean(delta / self.count_f64());
+        self.m2 += delta * self.deviation(x);
     }
 
     /// Merges the moments of another part of the data (Chan). Empty parts change nothing.
@@ -79,19 +95,33 @@ impl Moments {
         if self.count == 0 {
             *self = *other;
         } else if other.count > 0 {
-            *self = self.merged(*other);
+            self.merge_values(other);
         }
     }
 
-    /// Chan's formula for two parts that are not empty.
-    #[inline(always)]
-    pub(crate) fn merged(self, other: Self) -> Self {
-        let count = self.count.saturating_add(other.count);
+    /// Chan's formula with means in two parts.
+    fn merge_values(&mut self, other: &Self) {
         let weights = Weights::new(self.count_f64(), other.count_f64());
-        let delta = other.mean - self.mean;
-        let mean = self.mean + delta * weights.share;
-        let m2 = (self.m2 + other.m2) + (delta * delta) * weights.product;
-        Self { count, mean, m2 }
+        let delta = (other.mean - self.mean) + (other.low - self.low);
+        self.count = self.count.saturating_add(other.count);
+        self.move_mean(delta * weights.share);
+        self.m2 = (self.m2 + other.m2) + (delta * delta) * weights.product;
+    }
+
+    /// x − mean. The difference of two neighbours is exact, so the low part is not lost on it.
+    fn deviation(&self, x: f64) -> f64 {
+        (x - self.mean) - self.low
+    }
+
+    /// Adds a step to the mean, and keeps what that rounds off.
+    fn move_mean(&mut self, step: f64) {
+        let sum = self.mean + step;
+        let low = self.low + error_of_sum(self.mean, step, sum);
+        let mean = sum + low;
+        let low = low - (mean - sum);
+        // A sum that is infinite or NaN, or an overflow on the way to its error: there is no low
+        // part then, and the mean is what a plain sum makes of it.
+        (self.mean, self.low) = if low.is_finite() { (mean, low) } else { (sum, 0.0) };
     }
 
     /// The number of values.
@@ -100,7 +130,7 @@ impl Moments {
         self.count
     }
 
-    /// The mean; 0 without values.
+    /// The mean, rounded to an f64; 0 without values.
     #[must_use]
     pub const fn mean(&self) -> f64 {
         self.mean
@@ -158,6 +188,21 @@ impl Weights {
         let n = a + b;
         Self { share: b / n, product: (a * b) / n }
     }
+
+    #[inline(always)]
+    #[expect(clippy::cast_precision_loss, reason = "a slice has fewer than 2^53 elements")]
+    pub(crate) const fn of_counts(a: usize, b: usize) -> Self {
+        let (a, b) = (a as f64, b as f64);
+        let n = a + b;
+        Self { share: b / n, product: (a * b) / n }
+    }
+}
+
+/// a + b − sum, exactly, where sum is a + b rounded (Knuth).
+fn error_of_sum(a: f64, b: f64, sum: f64) -> f64 {
+    let b_rounded = sum - a;
+    let a_rounded = sum - b_rounded;
+    (a - a_rounded) + (b - b_rounded)
 }
 
 impl Extend<f64> for Moments {

@@ -20,8 +20,9 @@ use crate::{Affine, Backend, BatchNorm, Error, Given, Io, Layout, Moments};
 /// # Numerics
 ///
 /// The statistics are binary64 and the apply subtracts the mean in two parts, so a feature of mean
-/// 1e6 and deviation 1 keeps its last bits. A feature that was constant becomes 0. Same bits on every
-/// target: docs/NUMERICS.md, sections 6 and 7.
+/// 1e6 and deviation 1 keeps its last bits. A feature that was constant becomes 0, or x − mean if
+/// [`constant`](Self::constant) says so. Same bits on every target: docs/NUMERICS.md, sections 6, 7
+/// and 11.
 ///
 /// # Complexity
 ///
@@ -47,13 +48,63 @@ use crate::{Affine, Backend, BatchNorm, Error, Given, Io, Layout, Moments};
 /// Y. LeCun, L. Bottou, G. Orr, K.-R. Müller, "Efficient backprop", 1998, section 4.3. scikit-learn's
 /// `StandardScaler`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Standardize<T = f32>(BatchNorm<T>);
+pub struct Standardize<T = f32> {
+    norm: BatchNorm<T>,
+    constant: Constant,
+}
+
+/// What [`Standardize`] makes of a feature that was constant in the training data.
+///
+/// A feature counts as constant if its deviation is exactly zero: its variance is, and eps is. With an
+/// eps there is no such feature, and x − mean is divided by sqrt(eps). A feature that hardly varies is
+/// not constant. One without values has mean 0 and variance 0.
+///
+/// # Examples
+///
+/// ```
+/// use evenkeel::{Constant, Layout, Moments, Standardize, in_place};
+/// let layout = Layout::dense(2, 1)?;
+/// let mut moments = [Moments::new()];
+/// Standardize::new(layout).fit(&[3.0, 3.0], &mut moments)?;
+///
+/// let mut x = [3.0, 5.0];
+/// Standardize::new(layout).apply(in_place(&mut x), &moments)?;
+/// assert_eq!(x, [0.0, 0.0]);
+///
+/// let mut x = [3.0, 5.0];
+/// let op = Standardize::new(layout).constant(Constant::Center);
+/// op.apply(in_place(&mut x), &moments)?;
+/// assert_eq!(x, [0.0, 2.0]);
+/// # Ok::<(), evenkeel::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Constant {
+    /// 0, whatever is standardized later: a value that was never seen in training stays without
+    /// effect.
+    #[default]
+    Zero,
+    /// x − mean, as scikit-learn's `StandardScaler` does: the deviation counts as 1.
+    Center,
+}
+
+impl Constant {
+    /// The moments with which a feature is standardized.
+    #[inline(always)]
+    pub(crate) fn replace(self, moments: Moments, eps: f64) -> Moments {
+        if self == Self::Center && moments.variance() == 0.0 && eps == 0.0 {
+            // A variance of 1, and with it a factor of exactly 1.
+            Moments::from_parts(1, moments.mean(), 1.0)
+        } else {
+            moments
+        }
+    }
+}
 
 impl Standardize {
     /// Standardization with eps = 0.
     #[must_use]
     pub fn new(layout: Layout) -> Self {
-        Self(BatchNorm::new(layout).eps(0.0))
+        Self { norm: BatchNorm::new(layout).eps(0.0), constant: Constant::Zero }
     }
 }
 
@@ -61,19 +112,25 @@ impl<T: Element> Standardize<T> {
     /// The same for data of another type.
     #[must_use]
     pub const fn of<U: Element>(self) -> Standardize<U> {
-        Standardize(self.0.of())
+        Standardize { norm: self.norm.of(), constant: self.constant }
     }
 
     /// Sets what is added to the variance.
     #[must_use]
     pub const fn eps(self, eps: f64) -> Self {
-        Self(self.0.eps(eps))
+        Self { norm: self.norm.eps(eps), ..self }
+    }
+
+    /// Chooses what a constant feature becomes.
+    #[must_use]
+    pub const fn constant(self, constant: Constant) -> Self {
+        Self { constant, ..self }
     }
 
     /// Chooses the instruction set.
     #[must_use]
     pub const fn backend(self, backend: Backend) -> Self {
-        Self(self.0.backend(backend))
+        Self { norm: self.norm.backend(backend), ..self }
     }
 }
 
@@ -84,7 +141,7 @@ impl Standardize<f32> {
     ///
     /// [`Error::Length`] for `x` or `moments`.
     pub fn fit(&self, x: &[f32], moments: &mut [Moments]) -> Result<(), Error> {
-        self.0.collect(x, moments)
+        self.norm.collect(x, moments)
     }
 
     /// Standardizes.
@@ -93,6 +150,7 @@ impl Standardize<f32> {
     ///
     /// [`Error::Epsilon`]; [`Error::Length`] for a slice of `io` or `moments`.
     pub fn apply(&self, io: Io<'_>, moments: &[Moments]) -> Result<(), Error> {
-        self.0.infer(io, Affine::NONE, Given::Population(moments))
+        let given = Given::Population(moments);
+        self.norm.infer_with(io, Affine::NONE, given, self.constant)
     }
 }

@@ -8,7 +8,7 @@ mod common {
 use common::data::{Rng, assert_same_bits, canary, finite, layout};
 use common::oracle::Shape;
 use evenkeel::{
-    Affine, BatchNorm, Dropout, Given, Gradients, GroupNorm, Keep, Key, Moments, Running,
+    Affine, BatchNorm, Constant, Dropout, Given, Gradients, GroupNorm, Keep, Key, Moments, Running,
     RunningVariance, Saved, Scaling, Standardize, Statistics, Weight, apart, in_place,
 };
 
@@ -118,6 +118,28 @@ fn one_element_without_eps_trains_to_beta() {
         Standardize::new(layout(shape)).apply(apart(&x, &mut y), &moments).unwrap();
         assert_eq!(y, [0.0; 3]);
     }
+}
+
+/// A value that was never seen in training, in a feature that was constant there.
+#[test]
+fn constant_features() {
+    let layout = layout(Shape::dense(3, 2));
+    let mut moments = [Moments::new(); 2];
+    let train = [0.1, 1.0, 0.1, 2.0, 0.1, 6.0];
+    Standardize::new(layout).fit(&train, &mut moments).unwrap();
+    let run = |op: Standardize| {
+        let mut x = [0.1, 3.0, 2.1, 3.0, f32::MAX, 3.0];
+        op.apply(in_place(&mut x), &moments).unwrap();
+        x
+    };
+    let op = Standardize::new(layout);
+    assert_eq!(run(op), [0.0; 6]);
+    assert_eq!(run(op.constant(Constant::Zero)), [0.0; 6]);
+    let far = 2.1 - 0.1_f32;
+    assert_eq!(run(op.constant(Constant::Center)), [0.0, 0.0, far, 0.0, f32::MAX, 0.0]);
+    // With an eps no feature is constant: far / sqrt(0.25).
+    assert_eq!(run(op.constant(Constant::Center).eps(0.25))[2], 2.0 * far);
+    assert_eq!(run(op.eps(0.25))[2], 2.0 * far);
 }
 
 #[test]

@@ -64,9 +64,9 @@ fn numbers_are_pinned_on_every_backend() {
     // population statistics; the bits of the test loss; all weights.
     let expected = [
         (1255, 480, None, 0x3fc4_1879_7bf4_557e, 0x8597_a7ee_a5ff_beaf),
-        (1280, 490, Some(492), 0x3fb7_d340_3208_ea8d, 0x2a84_b5a0_bdf1_6f75),
+        (1280, 490, Some(492), 0x3fb7_d340_52cc_3e9f, 0xdfc2_606d_7773_585f),
         (1251, 479, None, 0x3fc4_b821_f192_457e, 0xde4f_c029_94b8_e46f),
-        (1272, 488, Some(487), 0x3fbe_3dc3_3a80_bbda, 0x20e6_c67e_69cd_5b08),
+        (1272, 488, Some(487), 0x3fbe_3dc3_89f8_8af2, 0x8e95_b9f7_9adf_887c),
     ];
     for backend in Backend::available() {
         let runs = run(&["--epochs", "2", "--backend", backend.name()], &[0.03]);
@@ -123,7 +123,7 @@ form           rate     step      epoch      step      epoch    train    test   
 plain          0.03       50        1.2        74        1.8   100.00   98.80       -
 BatchNorm      0.03       16        0.4        30        0.7    99.92   98.80   99.00
 dropout        0.03       52        1.3        74        1.8   100.00   99.40       -
-both           0.03       18        0.4        44        1.1    99.61   98.00   98.00
+both           0.03       18        0.4        44        1.1    99.61   98.20   98.00
 * with population statistics in place of running averages
 ";
 

@@ -12,8 +12,9 @@ use std::hint::black_box;
 use common::data::{Rng, layout};
 use common::oracle::Shape;
 use evenkeel::{
-    Affine, Backend, BatchNorm, Dropout, Error, Given, Gradients, GroupNorm, Keep, Key, Layout,
-    Moments, Philox, Running, Saved, Scaling, Standardize, Statistics, Weight, apart, in_place,
+    Affine, Backend, BatchNorm, Constant, Dropout, Error, Given, Gradients, GroupNorm, Keep, Key,
+    Layout, Moments, Philox, Running, Saved, Scaling, Standardize, Statistics, Weight, apart,
+    in_place,
 };
 use rand_core::Rng as _;
 
@@ -205,6 +206,7 @@ impl Buffers {
         let moments = &mut self.moments;
         quietly("fit", || op.fit(&self.x, moments))?;
         quietly("apply", || op.apply(apart(&self.x, &mut self.y), moments))?;
+        let op = quietly("constant", || op.constant(Constant::Center));
         quietly("apply_in_place", || op.apply(in_place(&mut self.y), moments))
     }
 

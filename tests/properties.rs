@@ -17,7 +17,7 @@ use common::data::{Rng, assert_same_bits, layout};
 use common::limits::ANY_ORDINARY;
 use common::oracle::{self, Shape, Stats, output_scale, ulp, widen};
 use evenkeel::{
-    Affine, BatchNorm, Dropout, Given, GroupNorm, Keep, Key, Moments, Momentum, Running,
+    Affine, BatchNorm, Constant, Dropout, Given, GroupNorm, Keep, Key, Moments, Momentum, Running,
     RunningVariance, Saved, Standardize, Weight, apart, in_place,
 };
 use proptest::prelude::*;
@@ -491,15 +491,19 @@ proptest! {
         assert_same_moments(&left, &Moments::of(&x));
     }
 
-    /// All blocks of a power of two of them, merged in pairs.
+    /// All blocks of a power of two of them, merged in pairs. Merging by hand remembers more of the
+    /// mean, so that last bits differ from the second level on.
     #[test]
-    fn a_tree_of_blocks_merges_exactly(power in 0..5_u32, seed in any::<u64>()) {
+    fn a_tree_of_blocks_merges_to_the_whole(power in 0..5_u32, seed in any::<u64>()) {
         let x = Rng::new(seed).normals(1024 << power, -2.0, 1.0);
         let mut level: Vec<Moments> = x.chunks(1024).map(Moments::of).collect();
         while level.len() > 1 {
             level = level.chunks(2).map(merged).collect();
         }
-        assert_same_moments(&level[0], &Moments::of(&x));
+        let (tree, whole) = (level[0], Moments::of(&x));
+        prop_assert_eq!(tree.count(), whole.count());
+        prop_assert!((tree.mean() - whole.mean()).abs() <= 1e-15 * whole.mean().abs());
+        prop_assert!((tree.m2() - whole.m2()).abs() <= 1e-15 * whole.m2());
     }
 
     #[test]
@@ -592,6 +596,41 @@ proptest! {
                 assert!((f64::from(var[c]) - sum[1]).abs() <= 4.0 * k as f64 * ulp(sum[1]));
             } else {
                 assert_eq!(var[c], 9.0);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// Constant features are centred, if that is asked for; others do not depend on it.
+    #[test]
+    fn constant_features_are_zero_or_centred(
+        shape in shapes(), seed in any::<u64>(), value in -1e3..1e3_f32, which in 0..35_usize,
+    ) {
+        let mut batch = Batch::new(shape, seed);
+        let seen = batch.x.clone();
+        let constant = |i: usize| shape.channel_of(i) == which % shape.channels;
+        for i in (0..seen.len()).filter(|&i| constant(i)) {
+            batch.x[i] = value;
+        }
+        let moments = batch.moments();
+        let run = |constant| {
+            let mut y = seen.clone();
+            let op = Standardize::new(layout(shape)).constant(constant);
+            op.apply(in_place(&mut y), &moments).expect("all lengths are right");
+            y
+        };
+        let (zero, centred) = (run(Constant::Zero), run(Constant::Center));
+        for (i, (&zero, &centred)) in zero.iter().zip(&centred).enumerate() {
+            if moments[shape.channel_of(i)].m2() == 0.0 {
+                prop_assert_eq!(zero, 0.0);
+                let mean = moments[shape.channel_of(i)].mean();
+                prop_assert_eq!(centred, (f64::from(seen[i]) - mean) as f32);
+            } else {
+                prop_assert!(!constant(i));
+                prop_assert_eq!(zero.to_bits(), centred.to_bits());
             }
         }
     }

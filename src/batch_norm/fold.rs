@@ -3,7 +3,7 @@
 use super::BatchNorm;
 use crate::error::{check_eps, check_len};
 use crate::io::get;
-use crate::kernel::finish::narrow;
+use crate::kernel::lanes::narrow;
 use crate::{Affine, Error, Given};
 
 /// The weight of a layer, and on which axis its output channels lie.

@@ -1,7 +1,7 @@
 //! How running statistics follow the batches.
 
 use crate::Error;
-use crate::kernel::finish::narrow;
+use crate::kernel::lanes::narrow;
 
 /// How much a batch counts in the running statistics: r ← (1 − a)·r + a·new.
 #[derive(Clone, Copy, Debug, PartialEq)]

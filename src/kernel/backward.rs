@@ -1,257 +1,331 @@
-//! Gradients of normalization with one mean and one deviation a channel.
-//!
-//! With x̃ = (x − mean)·rstd, one pass forms Σdy, Σdy·x̃ and Σx̃. The last would be 0 if the saved
-//! mean were exact; it was rounded to f32, and k = Σx̃ / n is what that left over. A second pass
-//! writes dx = γ·rstd·((dy − Σdy/n) − (x̃ − k)·dγ/n).
+//! Drivers of backward: sums, gradients, dx; a tile or a band at a time.
 
-mod planes;
-mod strips;
-
-use super::block::Block;
-use super::columns::{Band, STRIPS};
-use super::finish::{Decisions, is_between, is_normal};
-use super::lanes::{Lanes, Real as _, Value, Wide, widened};
-use super::per_channel;
-use super::rows::BLOCK;
-use crate::layout::PerChannel;
-use fearless_simd::{Simd, f32x16};
-use planes::{PlaneGradient, sum_rows, write_planes};
-use strips::{StripGradient, strip_channel, sum_band, write_band};
-
-/// Whether the statistics came from the data (and so have gradients of their own) or were given.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Mode {
-    Train,
-    Inference,
-}
+use super::block::each;
+use super::columns::{Band, STRIPS, load_lanes};
+use super::gradient::{Channel, Gradients, Mode};
+use super::lanes::{LANES, Lanes as _, One, Sixteen, Unit as _, Value, Wide};
+use super::map::Tensor;
+use super::normalize::Fixed;
+use super::reduce::{Found, reduce_band, reduce_rows, reduce_tile};
+use super::rows::{Segments, part};
+use super::sets::{Reductions, Tile, lanes_or};
+use super::small;
+use super::statistic::gradient::GradientSums;
+use crate::backend::Target;
+use crate::io::get;
+use crate::{Constant, Given, Source, Statistics};
+use fearless_simd::{Simd, SimdMask as _, f32x16};
 
 /// The tensors of a backward pass.
 pub(crate) struct Pass<'a> {
-    pub(crate) mode: Mode,
     pub(crate) dy: &'a [f32],
     pub(crate) x: &'a [f32],
     pub(crate) dx: Option<&'a mut [f32]>,
 }
 
-/// What is known before the pass: of one channel, or of sixteen.
+/// What backward is told beside its tensors.
 #[derive(Clone, Copy)]
-pub(crate) struct Channel<V> {
-    pub(crate) mean: V,
-    pub(crate) rstd: V,
-    pub(crate) gamma: V,
+pub(crate) struct Known<'a> {
+    pub(crate) source: Source<'a>,
+    pub(crate) gamma: Option<&'a [f32]>,
+    pub(crate) eps: f64,
 }
 
-impl Channel<f32> {
+impl Known<'_> {
     #[inline(always)]
-    fn widened(self) -> Channel<f64> {
-        let Self { mean, rstd, gamma } = self;
-        Channel { mean: f64::from(mean), rstd: f64::from(rstd), gamma: f64::from(gamma) }
-    }
-}
-
-impl<S: Simd> Channel<f32x16<S>> {
-    #[inline(always)]
-    fn widened(self, simd: S) -> Channel<Wide<S>> {
-        let Self { mean, rstd, gamma } = self;
-        let (mean, rstd) = (widened(simd, mean), widened(simd, rstd));
-        Channel { mean, rstd, gamma: widened(simd, gamma) }
-    }
-}
-
-/// dx = scale·((dy − offset) − (x̃ − k)·slope), and the gradients of γ and β: of one channel, or of
-/// sixteen.
-#[derive(Clone, Copy)]
-struct Gradient<V> {
-    k: V,
-    offset: V,
-    slope: V,
-    scale: V,
-    dgamma: V,
-    dbeta: V,
-}
-
-impl<V: Value<Scalar = f32, Mask: Decisions>> Gradient<V> {
-    /// Whether nothing is lost or overflows if dx is computed in f32.
-    #[inline(always)]
-    fn fits(&self, mode: Mode, channel: Channel<V>) -> V::Mask {
-        /// 2^64: no gradient plus two numbers below this overflows that did not before.
-        const LIMIT: f32 = f32::from_bits((127 + 64) << 23);
-        let zero = self.scale.all(0.0);
-        let no_scale = channel.gamma.equal(zero) | channel.rstd.equal(zero);
-        let fits = no_scale | is_normal(self.scale);
-        if mode == Mode::Inference {
-            return fits;
-        }
-        let moderate = |v: V| v.equal(zero) | (is_normal(v) & is_between(v, 0.0, LIMIT));
-        fits & moderate(self.offset) & moderate(self.slope)
-    }
-}
-
-impl<V: Value> Gradient<V> {
-    /// From Σdy, Σdy·x̃ and Σx̃ over n elements.
-    #[inline(always)]
-    fn new(mode: Mode, n: usize, [dy, dy_x, x]: [V; 3], channel: Channel<V>) -> Self {
-        let scale = channel.gamma * channel.rstd;
-        let zero = scale.all(V::Scalar::ZERO);
-        if mode == Mode::Inference {
-            return Self { k: zero, offset: zero, slope: zero, scale, dgamma: dy_x, dbeta: dy };
-        }
-        let n = scale.all(V::Scalar::count(n));
-        let k = x / n;
-        let dgamma = dy_x - dy * k;
-        Self { k, offset: dy / n, slope: dgamma / n, scale, dgamma, dbeta: dy }
-    }
-
-    /// This one where the mask is true, another one elsewhere.
-    #[inline(always)]
-    fn select(self, mask: V::Mask, other: Self) -> Self {
-        Self {
-            k: V::select(mask, self.k, other.k),
-            offset: V::select(mask, self.offset, other.offset),
-            slope: V::select(mask, self.slope, other.slope),
-            scale: V::select(mask, self.scale, other.scale),
-            dgamma: V::select(mask, self.dgamma, other.dgamma),
-            dbeta: V::select(mask, self.dbeta, other.dbeta),
+    pub(crate) fn mode(&self) -> Mode {
+        match self.source {
+            Source::Saved(_) => Mode::Train,
+            Source::Given(_) => Mode::Inference,
         }
     }
 
-    /// The same with every number put through f.
-    #[inline(always)]
-    fn each<W>(self, f: impl Fn(V) -> W) -> Gradient<W> {
-        Gradient {
-            k: f(self.k),
-            offset: f(self.offset),
-            slope: f(self.slope),
-            scale: f(self.scale),
-            dgamma: f(self.dgamma),
-            dbeta: f(self.dbeta),
-        }
+    /// What is known of one channel.
+    pub(crate) fn channel(&self, channel: usize) -> Channel<f32> {
+        let (mean, rstd) = match self.source {
+            Source::Saved(Statistics { mean, rstd }) => (get(mean, channel), get(rstd, channel)),
+            Source::Given(given) => fixed(given).one(channel, self.eps).saved(),
+        };
+        let gamma = self.gamma.map_or(1.0, |gamma| get(gamma, channel));
+        Channel { mean, rstd, gamma }
     }
 
-    /// The gradient of one element.
+    /// What is known of sixteen channels.
     #[inline(always)]
-    fn dx(&self, mode: Mode, mean: V, rstd: V, dy: V, x: V) -> V {
-        if mode == Mode::Inference {
-            return dy * self.scale;
-        }
-        let x = (x - mean) * rstd;
-        self.scale * ((dy - self.offset) - (x - self.k) * self.slope)
+    fn lanes<S: Simd>(&self, simd: S, channel: usize) -> Channel<f32x16<S>> {
+        let (mean, rstd) = match self.source {
+            Source::Saved(statistics) => (
+                load_lanes(simd, statistics.mean, channel),
+                load_lanes(simd, statistics.rstd, channel),
+            ),
+            Source::Given(given) => fixed(given).sixteen(simd, channel, self.eps).saved(),
+        };
+        Channel { mean, rstd, gamma: lanes_or(simd, self.gamma, channel, 1.0) }
     }
 }
 
-/// Computes dx and, through `record`, dγ and dβ of neighbouring channels.
+/// Backward has no choice for constant channels.
+const fn fixed(given: Given<'_>) -> Fixed<'_> {
+    Fixed { given, constant: Constant::Zero }
+}
+
+/// dγ and dβ of neighbouring channels.
+pub(crate) struct ParameterGradients {
+    /// The number of the first.
+    pub(crate) number: usize,
+    count: usize,
+    gamma: [f32; LANES],
+    beta: [f32; LANES],
+}
+
+impl ParameterGradients {
+    #[inline(always)]
+    fn new<S: Simd>(
+        (number, count): (usize, usize),
+        (gamma, beta): (f32x16<S>, f32x16<S>),
+    ) -> Self {
+        Self { number, count, gamma: gamma.values(), beta: beta.values() }
+    }
+
+    /// Of one channel.
+    pub(crate) const fn one(number: usize, gamma: f32, beta: f32) -> Self {
+        Self { number, count: 1, gamma: [gamma; LANES], beta: [beta; LANES] }
+    }
+
+    pub(crate) fn gamma(&self) -> &[f32] {
+        self.gamma.get(..self.count).unwrap_or(&self.gamma)
+    }
+
+    pub(crate) fn beta(&self) -> &[f32] {
+        self.beta.get(..self.count).unwrap_or(&self.beta)
+    }
+}
+
+/// The sums of a tile's reductions.
 #[inline(always)]
-pub(crate) fn backward<S: Simd>(
+pub(crate) fn tile_sums<S: Simd>(
     simd: S,
-    shape: PerChannel,
+    tile: &Tile,
+    inputs: [&[f32]; 2],
+    (mean, rstd): (f32x16<S>, f32x16<S>),
+) -> Found<Sixteen<S>, 3, 3> {
+    if let Some(rows) = tile.rows() {
+        return reduce_rows(simd, GradientSums { mean, rstd }, rows, inputs);
+    }
+    let mut statistics = [GradientSums::<One> { mean: 0.0, rstd: 0.0 }; LANES];
+    let values = mean.values().into_iter().zip(rstd.values());
+    for (slot, (mean, rstd)) in statistics.iter_mut().zip(values) {
+        *slot = GradientSums { mean, rstd };
+    }
+    let statistics = statistics.get(..tile.count).unwrap_or(&statistics);
+    reduce_tile(simd, statistics, tile, inputs)
+}
+
+/// Backward of channels whose planes lie together.
+#[inline(always)]
+pub(crate) fn rows<S: Target>(
+    simd: S,
+    rows: Reductions,
     mut pass: Pass<'_>,
-    channel_of: impl Fn(usize) -> Channel<f32>,
-    record: impl FnMut(usize, &[f32], &[f32]),
+    known: Known<'_>,
+    mut record: impl FnMut(&ParameterGradients),
 ) {
-    match shape {
-        PerChannel::Planes { batch, channels, len } => {
-            let shape = (batch, channels, len);
-            backward_planes(simd, shape, &mut pass, channel_of, record);
-        }
-        PerChannel::Columns { rows, channels } => {
-            let matrix = per_channel::matrix(rows, channels);
-            backward_columns(simd, matrix, &mut pass, channel_of, record);
-        }
+    if S::SCALAR {
+        return small::backward(simd, (rows.count, rows.sets()), pass, known, record);
+    }
+    let mode = known.mode();
+    for tile in rows.tiles() {
+        let channel = known.lanes(simd, tile.number);
+        let found = tile_sums(simd, &tile, [pass.dy, pass.x], (channel.mean, channel.rstd));
+        let gradients = Gradients::new(mode, &found, channel);
+        record(&ParameterGradients::new((tile.number, tile.count), gradients.affine(&found)));
+        write_tile(simd, &mut pass, mode, &tile, &StripGradient { gradients, channel });
     }
 }
 
-/// [`backward`] for channels that are interleaved. Out of line, so that planes do not take its stack.
-#[inline(never)]
-fn backward_columns<S: Simd>(
+/// Backward of channels that are interleaved.
+#[inline(always)]
+pub(crate) fn columns<S: Target>(
     simd: S,
     matrix: Band,
-    pass: &mut Pass<'_>,
-    channel_of: impl Fn(usize) -> Channel<f32>,
-    mut record: impl FnMut(usize, &[f32], &[f32]),
+    mut pass: Pass<'_>,
+    known: Known<'_>,
+    mut record: impl FnMut(&ParameterGradients),
 ) {
+    if S::SCALAR {
+        return small::backward(simd, (matrix.channels, matrix.sets()), pass, known, record);
+    }
+    let mode = known.mode();
+    for (channel, band) in matrix.bands() {
+        let nothing = known.lanes(simd, channel);
+        let mut channels = [nothing; STRIPS];
+        for (i, (slot, _)) in channels.iter_mut().zip(band.strips()).enumerate() {
+            *slot = known.lanes(simd, channel + i * LANES);
+        }
+        let statistics = each(
+            channels,
+            GradientSums { mean: nothing.mean, rstd: nothing.rstd },
+            #[inline(always)]
+            |Channel { mean, rstd, .. }| GradientSums { mean, rstd },
+        );
+        let found = reduce_band(simd, &statistics, band, [pass.dy, pass.x]);
+        let mut strips = [StripGradient::nothing(simd, nothing); STRIPS];
+        let slots = strips.iter_mut().zip(&channels).zip(&found).zip(band.strips());
+        for (i, (((slot, channel_lanes), found), strip)) in slots.enumerate() {
+            let gradients = Gradients::new(mode, found, *channel_lanes);
+            let channels = (channel + i * LANES, strip.lanes);
+            record(&ParameterGradients::new(channels, gradients.affine(found)));
+            *slot = StripGradient { gradients, channel: *channel_lanes };
+        }
+        write_band(simd, &mut pass, mode, band, &strips);
+    }
+}
+
+/// What dx of sixteen reductions is made of.
+#[derive(Clone, Copy)]
+pub(crate) struct StripGradient<S: Simd> {
+    gradients: Gradients<Sixteen<S>>,
+    channel: Channel<f32x16<S>>,
+}
+
+impl<S: Simd> StripGradient<S> {
+    /// Room for one.
+    #[inline(always)]
+    fn nothing(simd: S, channel: Channel<f32x16<S>>) -> Self {
+        let gradients = Gradients::new(Mode::Inference, &Found::nothing(simd), channel);
+        Self { gradients, channel }
+    }
+}
+
+/// Writes dx of a tile, one reduction a lane.
+#[inline(never)]
+fn write_tile<S: Simd>(
+    simd: S,
+    pass: &mut Pass<'_>,
+    mode: Mode,
+    tile: &Tile,
+    strip: &StripGradient<S>,
+) {
+    let Pass { dy, x, dx: Some(dx) } = pass else { return };
     simd.vectorize(
         #[inline(always)]
         || {
-            for (first, band) in matrix.bands() {
-                let mut strips = [strip_channel(simd, 0, 0, &channel_of); STRIPS];
-                for (strip_channels, (channel, strip)) in strips.iter_mut().zip(band.strips()) {
-                    *strip_channels =
-                        strip_channel(simd, first + channel, strip.lanes, &channel_of);
+            let StripGradient { gradients, channel } = *strip;
+            let (means, rstds) = (channel.mean.values(), channel.rstd.values());
+            let wide = gradients.wide.to_bitmask();
+            for i in 0..tile.count {
+                let (mean, rstd) = (get(&means, i), get(&rstds, i));
+                if let Some(gradient) = gradients.in_f64.filter(|_| wide >> i & 1 == 1) {
+                    let gradient = gradient.each(
+                        #[inline(always)]
+                        |value| Wide::filled(simd, value.values().get(i).copied().unwrap_or(0.0)),
+                    );
+                    let mean = Wide::filled(simd, f64::from(mean));
+                    let rstd = Wide::filled(simd, f64::from(rstd));
+                    write_segments(
+                        simd,
+                        [dy, x],
+                        dx,
+                        tile.segments(i),
+                        #[inline(always)]
+                        |dy, x| {
+                            let (dy, x) = (Sixteen::widen(dy), Sixteen::widen(x));
+                            gradient.dx(mode, (mean, rstd), dy, x).narrow()
+                        },
+                    );
+                } else {
+                    let gradient = gradients.narrow.each(
+                        #[inline(always)]
+                        |value| f32x16::filled(simd, get(&value.values(), i)),
+                    );
+                    let (mean, rstd) = (f32x16::filled(simd, mean), f32x16::filled(simd, rstd));
+                    write_segments(
+                        simd,
+                        [dy, x],
+                        dx,
+                        tile.segments(i),
+                        #[inline(always)]
+                        |dy, x| gradient.dx(mode, (mean, rstd), dy, x),
+                    );
                 }
-                let sums = sum_band(simd, pass, band, &strips);
-                let mut gradients = [StripGradient::nothing(simd); STRIPS];
-                let slots = gradients.iter_mut().zip(&sums).zip(&strips);
-                for (((gradient, sums), strip_channels), (channel, strip)) in
-                    slots.zip(band.strips())
-                {
-                    *gradient =
-                        StripGradient::new(simd, pass.mode, matrix.rows, *sums, *strip_channels);
-                    let (dgamma, dbeta) = gradient.affine();
-                    let (dgamma, dbeta) = (dgamma.values(), dbeta.values());
-                    let dgamma = per_channel::channels_of(&dgamma, strip);
-                    let dbeta = per_channel::channels_of(&dbeta, strip);
-                    record(first + channel, dgamma, dbeta);
-                }
-                write_band(simd, pass, band, &strips, &gradients);
             }
         },
     );
 }
 
-/// [`backward`] for channels whose values lie in planes. Out of line, so that only it takes stack for
-/// two blocks.
-#[inline(never)]
-fn backward_planes<S: Simd>(
+/// Writes f(dy, x) for the elements of segments.
+#[inline(always)]
+fn write_segments<S: Simd>(
     simd: S,
-    (batch, channels, len): (usize, usize, usize),
-    pass: &mut Pass<'_>,
-    channel_of: impl Fn(usize) -> Channel<f32>,
-    mut record: impl FnMut(usize, &[f32], &[f32]),
+    [dy, x]: [&[f32]; 2],
+    dx: &mut [f32],
+    segments: Segments,
+    f: impl Fn(f32x16<S>, f32x16<S>) -> f32x16<S>,
 ) {
-    let mut copies = [[0.0; BLOCK]; 2];
-    for index in 0..channels {
-        let segments = per_channel::planes(index, batch, channels, len);
-        let channel = channel_of(index);
-        let sums = sum_rows(simd, pass, segments, channel, &mut copies);
-        let gradient = PlaneGradient::new(pass.mode, batch * len, sums, channel);
-        let (dgamma, dbeta) = gradient.affine();
-        record(index, &[dgamma], &[dbeta]);
-        write_planes(simd, pass, segments, channel, gradient);
+    for start in segments.starts() {
+        let dy = part(dy, start, segments.len);
+        Tensor::Apart(x, dx).piece(start, segments.len).map(
+            simd,
+            [dy],
+            #[inline(always)]
+            |x, [dy]| f(dy, x),
+        );
     }
 }
 
-/// The three sums of a block, in the arithmetic of `V`.
-#[inline(always)]
-fn block_sums<S: Simd, V: Lanes<S>, B: Block<S>>(
-    simd: S,
-    block: B,
-    inputs: [&[f32]; 2],
-    mean: V,
-    rstd: V,
-) -> [B::Sum<V>; 3] {
-    block.sums(
-        simd,
-        inputs,
-        #[inline(always)]
-        |[dy, x]: [V; 2]| {
-            let x = (x - mean) * rstd;
-            [dy, dy * x, x]
-        },
-    )
-}
-
-/// The same in f64, out of line: few blocks need it.
-#[cold]
+/// Writes dx of every strip of a band.
 #[inline(never)]
-fn rescue<S: Simd, B: Block<S>>(
+fn write_band<S: Simd>(
     simd: S,
-    block: B,
-    inputs: [&[f32]; 2],
-    mean: f32x16<S>,
-    rstd: f32x16<S>,
-) -> [B::Sum<Wide<S>>; 3] {
+    pass: &mut Pass<'_>,
+    mode: Mode,
+    band: Band,
+    strips: &[StripGradient<S>; STRIPS],
+) {
+    let Pass { dy, x, dx: Some(dx) } = pass else { return };
     simd.vectorize(
         #[inline(always)]
-        || block_sums(simd, block, inputs, widened(simd, mean), widened(simd, rstd)),
-    )
+        || {
+            let [first, ..] = strips;
+            let mut tensor = Tensor::Apart(x, dx);
+            if strips.iter().any(|strip| strip.gradients.wide.any_true()) {
+                return tensor.map_band(
+                    simd,
+                    [dy],
+                    band,
+                    #[inline(always)]
+                    |i| mixed(mode, *strips.get(i).unwrap_or(first)),
+                );
+            }
+            tensor.map_band(
+                simd,
+                [dy],
+                band,
+                #[inline(always)]
+                |i| {
+                    let StripGradient { gradients, channel } = *strips.get(i).unwrap_or(first);
+                    let (gradient, statistics) = (gradients.narrow, (channel.mean, channel.rstd));
+                    #[inline(always)]
+                    move |x, [dy]: [f32x16<S>; 1]| gradient.dx(mode, statistics, dy, x)
+                },
+            );
+        },
+    );
+}
+
+/// dx of a strip of which some lanes are wide.
+#[inline(always)]
+fn mixed<S: Simd>(
+    mode: Mode,
+    StripGradient { gradients, channel }: StripGradient<S>,
+) -> impl Fn(f32x16<S>, [f32x16<S>; 1]) -> f32x16<S> + Copy {
+    let Channel { mean, rstd, .. } = channel;
+    let wide = (Sixteen::widen(mean), Sixteen::widen(rstd));
+    #[inline(always)]
+    move |x, [dy]| {
+        let narrow = gradients.narrow.dx(mode, (mean, rstd), dy, x);
+        let Some(in_f64) = gradients.in_f64 else { return narrow };
+        let in_f64 = in_f64.dx(mode, wide, Sixteen::widen(dy), Sixteen::widen(x));
+        Value::select(gradients.wide, in_f64.narrow(), narrow)
+    }
 }

@@ -1,30 +1,45 @@
-//! What a block is to the algorithms above it: something that can be summed.
+//! What a block is to the algorithms above it: something that sums.
 
-use super::lanes::{Lanes, Value};
+use super::lanes::{Precision, Unit, Value};
 use fearless_simd::Simd;
 
-/// A block of elements, for which sums of any expression can be formed (docs/NUMERICS.md,
-/// sections 3 and 10).
-///
-/// A block of rows sums to one number, a block of columns to one number a lane. `INPUTS` tensors of
-/// the same layout are read together, `SUMS` sums are formed in one pass.
-pub(crate) trait Block<S: Simd>: Copy {
-    /// What a sum is: a number, or sixteen.
-    type Sum<V: Lanes<S>>: Value<Scalar = V::Scalar>;
+/// The terms of sums: functions of the elements at one place and of what is known of the reduction.
+/// Written once for one number and for sixteen, f32 and f64.
+pub(crate) trait Terms<const INPUTS: usize, const PARAMETERS: usize, const SUMS: usize>:
+    Copy
+{
+    fn of<V: Value>(self, inputs: [V; INPUTS], parameters: [V; PARAMETERS]) -> [V; SUMS];
+}
 
-    /// The number of elements that go into each sum.
+/// A block of elements, for which sums of any terms can be formed (docs/NUMERICS.md, sections 3
+/// and 10).
+pub(crate) trait Block<S: Simd>: Copy {
+    /// What it is a block of: one reduction, or sixteen with one a lane.
+    type Unit: Unit;
+
+    /// The number of elements of each reduction.
     fn count(&self) -> usize;
 
-    /// Forms Σ f(inputs).
-    fn sums<V: Lanes<S>, const INPUTS: usize, const SUMS: usize>(
+    /// Which reductions there are: lanes may be left over.
+    fn live(&self, simd: S) -> <Self::Unit as Unit>::Mask;
+
+    /// Zero for each of them.
+    fn zero(&self, simd: S) -> <Self::Unit as Unit>::Wide;
+
+    /// Forms sums over the elements of `inputs`, tensors of one layout, in one pass.
+    fn sums<
+        P: Precision,
+        T: Terms<INPUTS, PARAMETERS, SUMS>,
+        const INPUTS: usize,
+        const PARAMETERS: usize,
+        const SUMS: usize,
+    >(
         &self,
         simd: S,
+        terms: T,
         inputs: [&[f32]; INPUTS],
-        f: impl Fn([V; INPUTS]) -> [V; SUMS] + Copy,
-    ) -> [Self::Sum<V>; SUMS];
-
-    /// Brings a sum (or what was computed from one) back to the lanes of the elements.
-    fn spread<V: Lanes<S>>(simd: S, sum: Self::Sum<V>) -> V;
+        parameters: [P::Of<Self::Unit>; PARAMETERS],
+    ) -> [P::Of<Self::Unit>; SUMS];
 }
 
 /// Applies a function to every item of an array. `[T; N]::map` is not inlined reliably, and what is
@@ -42,7 +57,7 @@ pub(crate) fn each<T: Copy, U: Copy, const N: usize>(
     results
 }
 
-/// Adds lane by lane, for each of the sums.
+/// Adds number by number.
 #[inline(always)]
 pub(crate) fn add<T: Copy + core::ops::Add<Output = T>, const SUMS: usize>(
     a: [T; SUMS],
@@ -55,10 +70,23 @@ pub(crate) fn add<T: Copy + core::ops::Add<Output = T>, const SUMS: usize>(
     sum
 }
 
-/// The lanes of a block: its four chains, added in pairs.
+/// The sum of a block's four chains, in pairs.
 #[inline(always)]
 pub(crate) fn add_chains<T: Copy + core::ops::Add<Output = T>, const SUMS: usize>(
     [c0, c1, c2, c3]: [[T; SUMS]; 4],
 ) -> [T; SUMS] {
     add(add(c0, c1), add(c2, c3))
+}
+
+/// How many chains are summed side by side. Machines with wide vectors need several to hide the
+/// latency of additions, as many as their registers hold (with columns, whose four rows are read from
+/// four places, fewer); others have room for one. The bits do not depend on it.
+#[inline(always)]
+pub(crate) const fn chains_at_once<S: Simd>(sums: usize, columns: bool) -> usize {
+    match (<S::f32s as fearless_simd::SimdBase<S>>::LEN, sums) {
+        (8.., 1) => 4,
+        (8..16, 3..) if columns => 1,
+        (8.., _) => 2,
+        _ => 1,
+    }
 }

@@ -1,18 +1,19 @@
-//! Blocks of rows in which a lane is a channel.
+//! Rows of a matrix in which a lane is a channel.
 //!
 //! Sixteen neighbouring channels are a [`Strip`]. A row of a strip is one cache line, so strips are
 //! not walked one after the other from the first row to the last, but side by side as a [`Band`],
 //! tile by tile: memory is then read nearly in its order.
 
-use super::block::{Block, add, add_chains, each};
-use super::lanes::{LANES, Lanes, Real, first_lanes, padded};
-use fearless_simd::{Simd, SimdBase as _, mask32x16};
+use super::block::{Block, Terms, add, add_chains, chains_at_once, each};
+use super::lanes::{LANES, Lanes, Precision, Real as _, Sixteen, Wide, first_lanes, padded};
+use super::small::{Column, Set};
+use fearless_simd::{Simd, mask32x16};
 
 /// Rows in a block: four chains of sixteen.
 pub(crate) const BLOCK_ROWS: usize = 64;
 
 /// Strips in a band.
-pub(crate) const STRIPS: usize = if super::SMALL { 1 } else { 4 };
+pub(crate) const STRIPS: usize = 4;
 
 /// Neighbouring channels of a matrix: `rows` rows, each `stride` after the one before, the first
 /// channel of the first row at `start`.
@@ -21,119 +22,149 @@ pub(crate) struct Band {
     pub(crate) start: usize,
     pub(crate) stride: usize,
     pub(crate) rows: usize,
+    /// The place of the first channel in its row.
+    pub(crate) place: usize,
     pub(crate) channels: usize,
 }
 
 impl Band {
+    /// All channels of a matrix.
+    pub(crate) const fn matrix(start: usize, rows: usize, channels: usize) -> Self {
+        Self { start, stride: channels, rows, place: 0, channels }
+    }
+
+    /// Where each channel is.
+    #[inline(always)]
+    pub(crate) fn sets(self) -> impl Fn(usize) -> Set {
+        let Self { start, stride, rows, .. } = self;
+        move |channel| Set::Column(Column { start: start + channel, stride, rows })
+    }
+
     /// At most `most` of the channels, from one on.
     #[inline(always)]
     pub(crate) fn from(self, channel: usize, most: usize) -> Self {
         let channels = self.channels.saturating_sub(channel).min(most);
-        Self { start: self.start + channel, channels, ..self }
+        Self { start: self.start + channel, place: self.place + channel, channels, ..self }
     }
 
-    /// Cuts a matrix into bands of [`STRIPS`], and says at which channel each starts.
+    /// Cuts a matrix into bands of at most [`STRIPS`], and says at which channel each starts.
     #[inline(always)]
     pub(crate) fn bands(self) -> impl Iterator<Item = (usize, Self)> {
         let starts = (0..self.channels).step_by(STRIPS * LANES);
         starts.map(move |channel| (channel, self.from(channel, STRIPS * LANES)))
     }
 
-    /// Cuts a band into strips, and says at which channel each starts.
+    /// Cuts a band into strips.
     #[inline(always)]
-    pub(crate) fn strips(self) -> impl Iterator<Item = (usize, Strip)> {
+    pub(crate) fn strips(self) -> impl Iterator<Item = Strip> {
         (0..self.channels).step_by(LANES).map(move |channel| {
-            let Self { start, stride, rows, channels } = self.from(channel, LANES);
-            (channel, Strip { start, stride, rows, lanes: channels })
+            let Self { start, stride, rows, place, channels } = self.from(channel, LANES);
+            Strip { start, stride, rows, place, lanes: channels }
         })
     }
 
-    /// Cuts a band into tiles, each as many rows as a block has.
+    /// Cuts a band into tiles of at most so many rows.
     #[inline(always)]
-    pub(crate) fn tiles(self) -> impl Iterator<Item = Self> {
-        (0..self.rows).step_by(BLOCK_ROWS).map(move |row| Self {
+    pub(crate) fn tiles(self, rows: usize) -> impl Iterator<Item = Self> {
+        (0..self.rows).step_by(rows).map(move |row| Self {
             start: self.start + row * self.stride,
-            rows: (self.rows - row).min(BLOCK_ROWS),
+            rows: (self.rows - row).min(rows),
             ..self
         })
     }
 }
 
-/// Up to sixteen neighbouring channels of a matrix.
+/// Up to sixteen neighbouring channels of a matrix. With at most [`BLOCK_ROWS`] rows it is a block.
 #[derive(Clone, Copy)]
 pub(crate) struct Strip {
     pub(crate) start: usize,
     pub(crate) stride: usize,
     pub(crate) rows: usize,
+    /// The place of the first channel in its row.
+    place: usize,
     /// How many of the sixteen lanes are channels of this strip.
     pub(crate) lanes: usize,
 }
 
 impl Strip {
-    /// The lanes that are channels, where not all are.
+    /// The sums of `SIDE` chains, the first of them number `first`. Lanes that are no channels sum
+    /// what lies there.
     #[inline(always)]
-    pub(crate) fn mask<S: Simd>(&self, simd: S) -> Option<mask32x16<S>> {
-        (self.lanes < LANES).then(|| first_lanes(simd, self.lanes))
-    }
-}
-
-/// A strip of up to [`BLOCK_ROWS`] rows.
-#[derive(Clone, Copy)]
-pub(crate) struct ColumnBlock<S: Simd> {
-    start: usize,
-    stride: usize,
-    rows: usize,
-    mask: Option<mask32x16<S>>,
-}
-
-impl<S: Simd> ColumnBlock<S> {
-    #[inline(always)]
-    pub(crate) fn new(simd: S, strip: Strip) -> Self {
-        let Strip { start, stride, rows, .. } = strip;
-        Self { start, stride, rows, mask: strip.mask(simd) }
-    }
-
-    /// One row of every input.
-    #[inline(always)]
-    fn row<V: Lanes<S>, const INPUTS: usize>(
+    fn chains<
+        S: Simd,
+        V: Lanes<S>,
+        T: Terms<INPUTS, PARAMETERS, SUMS>,
+        const SIDE: usize,
+        const INPUTS: usize,
+        const PARAMETERS: usize,
+        const SUMS: usize,
+    >(
         &self,
         simd: S,
+        terms: T,
         inputs: [&[f32]; INPUTS],
-        row: usize,
-    ) -> [V; INPUTS] {
-        each(
-            inputs,
-            V::filled(simd, V::Scalar::ZERO),
-            #[inline(always)]
-            |x| load_lanes(simd, x, self.start + row * self.stride, self.mask),
-        )
-    }
-
-    /// Sums the `SIDE` chains from `first` on side by side. Machines with wide vectors need several
-    /// at a time to hide the latency of additions. The bits do not depend on it.
-    #[inline(always)]
-    fn chains<V: Lanes<S>, const SIDE: usize, const INPUTS: usize, const SUMS: usize>(
-        &self,
-        simd: S,
-        inputs: [&[f32]; INPUTS],
+        parameters: [V; PARAMETERS],
         first: usize,
-        f: impl Fn([V; INPUTS]) -> [V; SUMS] + Copy,
     ) -> [[V; SUMS]; SIDE] {
-        let mut chains = [[V::filled(simd, V::Scalar::ZERO); SUMS]; SIDE];
-        for row in (first..self.rows).step_by(4) {
+        const NOTHING: &[f32; LANES] = &[0.0; LANES];
+        let zero = V::filled(simd, V::Scalar::ZERO);
+        let mut chains = [[zero; SUMS]; SIDE];
+        let mut row = 0;
+        // Four whole rows at a time: their length is known, so whether the strip lies within them
+        // is the same for all, and is not asked for each.
+        let mut rests = each(
+            inputs,
+            [].as_slice(),
+            #[inline(always)]
+            |x: &[f32]| x.get(self.start - self.place..).unwrap_or(&[]),
+        );
+        'quads: while row + 4 <= self.rows {
+            let mut groups = [[NOTHING; INPUTS]; SIDE];
+            for (input, rest) in rests.iter_mut().enumerate() {
+                let split = rest.split_at_checked(4 * self.stride);
+                let Some((rows, others)) = split else { break 'quads };
+                for (side, group) in groups.iter_mut().enumerate() {
+                    let place = (first + side) * self.stride + self.place;
+                    let lanes = rows.get(place..place + LANES).and_then(|row| row.first_chunk());
+                    let (Some(slot), Some(lanes)) = (group.get_mut(input), lanes) else {
+                        break 'quads;
+                    };
+                    *slot = lanes;
+                }
+                *rest = others;
+            }
+            for (chain, group) in chains.iter_mut().zip(&groups) {
+                let vectors = each(
+                    *group,
+                    zero,
+                    #[inline(always)]
+                    |group| V::load(simd, group),
+                );
+                *chain = add(*chain, terms.of(vectors, parameters));
+            }
+            row += 4;
+        }
+        while row < self.rows {
             for (side, chain) in chains.iter_mut().enumerate() {
-                let row = row + side;
+                let row = row + first + side;
                 if row < self.rows {
-                    *chain = add(*chain, f(self.row(simd, inputs, row)));
+                    let vectors = each(
+                        inputs,
+                        zero,
+                        #[inline(always)]
+                        |x| load_lanes(simd, x, self.start + row * self.stride),
+                    );
+                    *chain = add(*chain, terms.of(vectors, parameters));
                 }
             }
+            row += 4;
         }
         chains
     }
 }
 
-impl<S: Simd> Block<S> for ColumnBlock<S> {
-    type Sum<V: Lanes<S>> = V;
+impl<S: Simd> Block<S> for Strip {
+    type Unit = Sixteen<S>;
 
     #[inline(always)]
     fn count(&self) -> usize {
@@ -141,46 +172,65 @@ impl<S: Simd> Block<S> for ColumnBlock<S> {
     }
 
     #[inline(always)]
-    fn sums<V: Lanes<S>, const INPUTS: usize, const SUMS: usize>(
-        &self,
-        simd: S,
-        inputs: [&[f32]; INPUTS],
-        f: impl Fn([V; INPUTS]) -> [V; SUMS] + Copy,
-    ) -> [V; SUMS] {
-        if S::f32s::LEN >= 8 && SUMS == 1 {
-            return add_chains(self.chains(simd, inputs, 0, f));
-        }
-        let mut chains = [[V::filled(simd, V::Scalar::ZERO); SUMS]; 4];
-        if S::f32s::LEN >= 8 {
-            for (pair, first) in chains.as_chunks_mut::<2>().0.iter_mut().zip([0, 2]) {
-                *pair = self.chains(simd, inputs, first, f);
-            }
-        } else {
-            for (first, chain) in chains.iter_mut().enumerate() {
-                [*chain] = self.chains(simd, inputs, first, f);
-            }
-        }
-        add_chains(chains)
+    fn live(&self, simd: S) -> mask32x16<S> {
+        first_lanes(simd, self.lanes)
     }
 
     #[inline(always)]
-    fn spread<V: Lanes<S>>(_: S, sum: V) -> V {
-        sum
+    fn zero(&self, simd: S) -> Wide<S> {
+        Wide::filled(simd, 0.0)
+    }
+
+    #[inline(always)]
+    fn sums<
+        P: Precision,
+        T: Terms<INPUTS, PARAMETERS, SUMS>,
+        const INPUTS: usize,
+        const PARAMETERS: usize,
+        const SUMS: usize,
+    >(
+        &self,
+        simd: S,
+        terms: T,
+        inputs: [&[f32]; INPUTS],
+        parameters: [P::Of<Sixteen<S>>; PARAMETERS],
+    ) -> [P::Of<Sixteen<S>>; SUMS] {
+        let zero = P::Lanes::<S>::filled(simd, P::Scalar::ZERO);
+        let parameters = each(
+            parameters,
+            zero,
+            #[inline(always)]
+            |values| P::lanes(values),
+        );
+        let mut chains = [[zero; SUMS]; 4];
+        match chains_at_once::<S>(SUMS, true) {
+            4 => chains = self.chains(simd, terms, inputs, parameters, 0),
+            2 => {
+                for (pair, first) in chains.as_chunks_mut::<2>().0.iter_mut().zip([0, 2]) {
+                    *pair = self.chains(simd, terms, inputs, parameters, first);
+                }
+            }
+            _ => {
+                for (first, chain) in chains.iter_mut().enumerate() {
+                    [*chain] = self.chains(simd, terms, inputs, parameters, first);
+                }
+            }
+        }
+        each(
+            add_chains(chains),
+            P::of_lanes(zero),
+            #[inline(always)]
+            |sum| P::of_lanes(sum),
+        )
     }
 }
 
-/// The elements of one row. Lanes that are no channels read what lies there and are masked.
+/// Sixteen elements from a place on; zeros behind the end.
 #[inline(always)]
-pub(crate) fn load_lanes<S: Simd, V: Lanes<S>>(
-    simd: S,
-    x: &[f32],
-    offset: usize,
-    mask: Option<mask32x16<S>>,
-) -> V {
-    let rest = x.get(offset..).unwrap_or(&[]);
-    let vector = match rest.first_chunk::<LANES>() {
+pub(crate) fn load_lanes<S: Simd, V: Lanes<S>>(simd: S, x: &[f32], place: usize) -> V {
+    let rest = x.get(place..).unwrap_or(&[]);
+    match rest.first_chunk::<LANES>() {
         Some(vector) => V::load(simd, vector),
         None => V::load(simd, &padded(rest)),
-    };
-    mask.map_or(vector, |mask| vector.keep(mask))
+    }
 }

@@ -1,6 +1,7 @@
-//! Sixteen lanes of f32 or of f64: the two arithmetics that a kernel is written for once.
+//! What formulas are written for once: one number or sixteen ([`Unit`]), f32 or f64 ([`Precision`]).
 
-use core::ops::{Add, Div, Mul, Sub};
+use core::marker::PhantomData;
+use core::ops::{Add, BitAnd, BitOr, Div, Mul, Not, Sub};
 use fearless_simd::{MaskNarrow as _, MaskWiden as _, SimdNarrow as _, SimdWiden as _};
 use fearless_simd::{Select as _, Simd, SimdBase as _, SimdFloat as _, SimdFrom as _};
 use fearless_simd::{SimdMask as _, SimdSplit as _, f32x16, f64x8, mask32x16, mask64x8};
@@ -15,7 +16,7 @@ pub(crate) trait Value:
     /// The type of one number.
     type Scalar: Real;
     /// One decision a number.
-    type Mask: Copy;
+    type Mask: Decisions;
 
     /// The same number everywhere, in the shape of `self`.
     fn all(self, value: Self::Scalar) -> Self;
@@ -31,12 +32,22 @@ pub(crate) trait Value:
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
 }
 
+/// Decisions of numbers, one or sixteen.
+pub(crate) trait Decisions:
+    Copy + BitAnd<Output = Self> + BitOr<Output = Self> + Not<Output = Self>
+{
+}
+
+impl<T: Copy + BitAnd<Output = T> + BitOr<Output = T> + Not<Output = T>> Decisions for T {}
+
 /// f32 and f64.
 pub(crate) trait Real: Value<Scalar = Self, Mask = bool> + PartialOrd {
     const ZERO: Self;
     const HALF: Self;
     /// The exact value of a small number of elements.
     fn count(n: usize) -> Self;
+    /// An element.
+    fn of(x: f32) -> Self;
 }
 
 macro_rules! impl_real {
@@ -87,6 +98,11 @@ macro_rules! impl_real {
             #[expect(clippy::cast_precision_loss, reason = "rounding is specified")]
             fn count(n: usize) -> Self {
                 n as Self
+            }
+
+            #[inline(always)]
+            fn of(x: f32) -> Self {
+                Self::from(x)
             }
         }
     };
@@ -201,11 +217,45 @@ pub(crate) struct Wide<S: Simd> {
     high: f64x8<S>,
 }
 
-impl<S: Simd> Wide<S> {
-    /// A mask of lanes, for selecting.
+/// A decision a lane, as wide as the lanes of [`Wide`].
+#[derive(Clone, Copy)]
+pub(crate) struct WideMask<S: Simd> {
+    low: mask64x8<S>,
+    high: mask64x8<S>,
+}
+
+impl<S: Simd> WideMask<S> {
     #[inline(always)]
-    pub(crate) fn mask(lanes: mask32x16<S>) -> <Self as Value>::Mask {
-        lanes.widen()
+    fn of(lanes: mask32x16<S>) -> Self {
+        let (low, high) = lanes.widen();
+        Self { low, high }
+    }
+}
+
+impl<S: Simd> BitAnd for WideMask<S> {
+    type Output = Self;
+
+    #[inline(always)]
+    fn bitand(self, other: Self) -> Self {
+        Self { low: self.low & other.low, high: self.high & other.high }
+    }
+}
+
+impl<S: Simd> BitOr for WideMask<S> {
+    type Output = Self;
+
+    #[inline(always)]
+    fn bitor(self, other: Self) -> Self {
+        Self { low: self.low | other.low, high: self.high | other.high }
+    }
+}
+
+impl<S: Simd> Not for WideMask<S> {
+    type Output = Self;
+
+    #[inline(always)]
+    fn not(self) -> Self {
+        Self { low: !self.low, high: !self.high }
     }
 }
 
@@ -229,7 +279,7 @@ impl_wide_operator!(Div, div);
 
 impl<S: Simd> Value for Wide<S> {
     type Scalar = f64;
-    type Mask = (mask64x8<S>, mask64x8<S>);
+    type Mask = WideMask<S>;
 
     #[inline(always)]
     fn all(self, value: f64) -> Self {
@@ -243,22 +293,22 @@ impl<S: Simd> Value for Wide<S> {
 
     #[inline(always)]
     fn greater(self, other: Self) -> Self::Mask {
-        (self.low.simd_gt(other.low), self.high.simd_gt(other.high))
+        WideMask { low: self.low.simd_gt(other.low), high: self.high.simd_gt(other.high) }
     }
 
     #[inline(always)]
     fn equal(self, other: Self) -> Self::Mask {
-        (self.low.simd_eq(other.low), self.high.simd_eq(other.high))
+        WideMask { low: self.low.simd_eq(other.low), high: self.high.simd_eq(other.high) }
     }
 
     #[inline(always)]
     fn any(mask: Self::Mask) -> bool {
-        mask.0.any_true() || mask.1.any_true()
+        mask.low.any_true() || mask.high.any_true()
     }
 
     #[inline(always)]
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self {
-        Self { low: mask.0.select(yes.low, no.low), high: mask.1.select(yes.high, no.high) }
+        Self { low: mask.low.select(yes.low, no.low), high: mask.high.select(yes.high, no.high) }
     }
 }
 
@@ -293,12 +343,12 @@ impl<S: Simd> Lanes<S> for Wide<S> {
 
     #[inline(always)]
     fn keep(self, mask: mask32x16<S>) -> Self {
-        Self::select(mask.widen(), self, self.all(0.0))
+        Self::select(WideMask::of(mask), self, self.all(0.0))
     }
 
     #[inline(always)]
     fn lane_mask(mask: Self::Mask) -> mask32x16<S> {
-        mask.0.narrow(mask.1)
+        mask.low.narrow(mask.high)
     }
 
     #[inline(always)]
@@ -314,10 +364,158 @@ impl<S: Simd> Lanes<S> for Wide<S> {
     }
 }
 
-/// Sixteen numbers widened.
+/// What is reduced side by side: one reduction or sixteen. Statistics, constants and gradients are
+/// written once for both.
+pub(crate) trait Unit: Copy {
+    /// One decision a reduction.
+    type Mask: Decisions;
+    /// A number in f32 for each.
+    type Narrow: Value<Scalar = f32, Mask = Self::Mask>;
+    /// A number in f64 for each.
+    type Wide: Value<Scalar = f64>;
+
+    /// Exactly.
+    fn widen(x: Self::Narrow) -> Self::Wide;
+    /// To nearest even.
+    fn round(x: Self::Wide) -> Self::Narrow;
+    /// A decision of wide numbers as one of narrow numbers.
+    fn mask(mask: <Self::Wide as Value>::Mask) -> Self::Mask;
+    /// The other way.
+    fn wide_mask(mask: Self::Mask) -> <Self::Wide as Value>::Mask;
+}
+
+/// One reduction.
+#[derive(Clone, Copy)]
+pub(crate) struct One;
+
+/// Sixteen reductions, one a lane.
+#[derive(Clone, Copy)]
+pub(crate) struct Sixteen<S>(PhantomData<S>);
+
+impl Unit for One {
+    type Mask = bool;
+    type Narrow = f32;
+    type Wide = f64;
+
+    #[inline(always)]
+    fn widen(x: f32) -> f64 {
+        f64::from(x)
+    }
+
+    #[inline(always)]
+    fn round(x: f64) -> f32 {
+        narrow(x)
+    }
+
+    #[inline(always)]
+    fn mask(mask: bool) -> bool {
+        mask
+    }
+
+    #[inline(always)]
+    fn wide_mask(mask: bool) -> bool {
+        mask
+    }
+}
+
+impl<S: Simd> Unit for Sixteen<S> {
+    type Mask = mask32x16<S>;
+    type Narrow = f32x16<S>;
+    type Wide = Wide<S>;
+
+    #[inline(always)]
+    fn widen(x: f32x16<S>) -> Wide<S> {
+        let (low, high) = x.widen();
+        Wide { low, high }
+    }
+
+    #[inline(always)]
+    fn round(x: Wide<S>) -> f32x16<S> {
+        x.narrow()
+    }
+
+    #[inline(always)]
+    fn mask(mask: WideMask<S>) -> mask32x16<S> {
+        Wide::lane_mask(mask)
+    }
+
+    #[inline(always)]
+    fn wide_mask(mask: mask32x16<S>) -> WideMask<S> {
+        WideMask::of(mask)
+    }
+}
+
+/// f32 or f64: the numbers of a [`Unit`] and the lanes that elements are loaded into.
+pub(crate) trait Precision: Copy {
+    /// One number.
+    type Scalar: Real;
+    /// The numbers of a unit.
+    type Of<U: Unit>: Value<Scalar = Self::Scalar>;
+    /// Sixteen elements.
+    type Lanes<S: Simd>: Lanes<S, Scalar = Self::Scalar>;
+
+    /// The numbers of one reduction are one number.
+    fn one(x: Self::Of<One>) -> Self::Scalar;
+    /// The other way.
+    fn of_one(x: Self::Scalar) -> Self::Of<One>;
+    /// The numbers of sixteen reductions are lanes.
+    fn lanes<S: Simd>(x: Self::Of<Sixteen<S>>) -> Self::Lanes<S>;
+    /// The other way.
+    fn of_lanes<S: Simd>(x: Self::Lanes<S>) -> Self::Of<Sixteen<S>>;
+    /// The exact value of numbers in f32.
+    fn exactly<U: Unit>(x: U::Narrow) -> Self::Of<U>;
+}
+
+/// [`Precision`] f32.
+#[derive(Clone, Copy)]
+pub(crate) struct F32;
+
+/// [`Precision`] f64.
+#[derive(Clone, Copy)]
+pub(crate) struct F64;
+
+macro_rules! impl_precision {
+    ($precision:ty, $scalar:ty, $of:ident, $lanes:ident, $exactly:expr) => {
+        impl Precision for $precision {
+            type Scalar = $scalar;
+            type Of<U: Unit> = U::$of;
+            type Lanes<S: Simd> = $lanes<S>;
+
+            #[inline(always)]
+            fn one(x: $scalar) -> $scalar {
+                x
+            }
+
+            #[inline(always)]
+            fn of_one(x: $scalar) -> $scalar {
+                x
+            }
+
+            #[inline(always)]
+            fn lanes<S: Simd>(x: $lanes<S>) -> $lanes<S> {
+                x
+            }
+
+            #[inline(always)]
+            fn of_lanes<S: Simd>(x: $lanes<S>) -> $lanes<S> {
+                x
+            }
+
+            #[inline(always)]
+            fn exactly<U: Unit>(x: U::Narrow) -> U::$of {
+                $exactly(x)
+            }
+        }
+    };
+}
+impl_precision!(F32, f32, Narrow, f32x16, core::convert::identity);
+impl_precision!(F64, f64, Wide, Wide, U::widen);
+
+/// Rounds to f32, to nearest even.
 #[inline(always)]
-pub(crate) fn widened<S: Simd>(simd: S, x: f32x16<S>) -> Wide<S> {
-    Wide::load(simd, &x)
+#[expect(clippy::cast_possible_truncation, reason = "rounding is what is wanted")]
+pub(crate) const fn narrow(value: f64) -> f32 {
+    value as f32
 }
 
 /// A mask of the first `n` lanes.

@@ -11,8 +11,8 @@
 mod decide;
 mod philox;
 
-use super::apply::Tensor;
 use super::lanes::LANES;
+use super::map::Tensor;
 use crate::Key;
 use decide::{GROUP, Sink, decide};
 use fearless_simd::{Bytes as _, Select as _, Simd, SimdBase as _, SimdCombine as _};

@@ -1,10 +1,8 @@
-//! Blocks of contiguous elements: planes, rows, groups.
+//! Contiguous elements: planes, rows, groups. How they are cut into blocks, and the sums of a block.
 
-use super::apply::part;
-use super::block::{Block, add, add_chains, each};
-use super::lanes::{LANES, Lanes, Real as _, first_lanes};
-use super::tree::FEW_BLOCKS;
-use fearless_simd::{Simd, SimdBase as _, mask32x16};
+use super::block::{Block, Terms, add, add_chains, chains_at_once, each};
+use super::lanes::{LANES, Lanes, One, Precision, Real as _, Sixteen, Wide, first_lanes, padded};
+use fearless_simd::{Simd, mask32x16};
 
 /// Groups of sixteen elements that a chain of a block takes at most.
 const ADDITIONS: usize = 16;
@@ -27,17 +25,14 @@ impl Segments {
         Self { start, stride: len, len, count: 1 }
     }
 
-    /// Whether the blocks are few enough for a small tree.
-    #[inline(always)]
-    pub(crate) const fn has_few_blocks(self) -> bool {
-        self.count.saturating_mul(self.len.div_ceil(BLOCK)) <= FEW_BLOCKS
+    /// The number of elements.
+    pub(crate) const fn elements(self) -> usize {
+        self.len.wrapping_mul(self.count)
     }
 
-    /// Whether the tensor that the segments are strewn over may lie in a core's own cache.
-    #[inline(always)]
-    pub(crate) const fn are_near(self) -> bool {
-        const MEBIBYTE: usize = (1 << 20) / size_of::<f32>();
-        self.stride.saturating_mul(self.count) <= MEBIBYTE
+    /// The same segments elsewhere.
+    pub(crate) const fn moved(self, by: usize) -> Self {
+        Self { start: self.start.wrapping_add(by), ..self }
     }
 
     /// Where each segment starts.
@@ -56,78 +51,168 @@ impl Segments {
         }
     }
 
-    /// Whether all elements are one block.
+    /// The number of blocks.
     #[inline(always)]
-    pub(crate) fn are_one_block(self) -> bool {
-        self.len <= BLOCK && self.count <= self.together()
+    pub(crate) fn block_count(self) -> usize {
+        self.count.div_ceil(self.together()).saturating_mul(self.len.div_ceil(BLOCK))
     }
 
-    /// The blocks of this reduction and of its neighbours, `reductions` in all, each as the segments,
-    /// or the piece of a segment, that it takes, behind the number of its reduction. What lies side
-    /// by side in memory comes one after the other.
+    /// The segments in turn, as many at a time as a block takes.
     #[inline(always)]
-    pub(crate) fn blocks(self, reductions: usize) -> impl Iterator<Item = (usize, Self)> {
-        let Self { start, stride, len, count } = self;
+    pub(crate) fn groups(self) -> impl Iterator<Item = Self> {
         let together = self.together();
-        (0..count.div_ceil(together)).flat_map(move |i| {
+        (0..self.count.div_ceil(together)).map(move |i| {
             let first = i * together;
-            let start = start + first * stride;
-            let count = together.min(count - first);
-            (0..reductions).flat_map(move |reduction| {
-                (0..len).step_by(BLOCK).map(move |offset| {
-                    let start = start + reduction * len + offset;
-                    (reduction, Self { start, stride, len: (len - offset).min(BLOCK), count })
-                })
-            })
+            let count = together.min(self.count - first);
+            Self { start: self.start + first * self.stride, count, ..self }
         })
     }
 
-    /// The elements of a block side by side: in their place if they lie so, otherwise as a copy.
+    /// The blocks of a group, each as the segments, or the piece of a segment, that it takes.
     #[inline(always)]
-    pub(crate) fn joined<'a>(self, x: &'a [f32], copy: &'a mut [f32]) -> &'a [f32] {
-        if self.count == 1 {
-            return x.get(self.start..).unwrap_or(&[]);
-        }
-        let mut slots = &mut *copy;
-        for start in self.starts() {
-            let Some((slot, rest)) = slots.split_at_mut_checked(self.len) else { break };
-            for (slot, value) in slot.iter_mut().zip(part(x, start, self.len)) {
-                *slot = *value;
-            }
-            slots = rest;
-        }
-        copy
-    }
-
-    /// The elements from this block on, if it is full and in one piece.
-    #[inline(always)]
-    pub(crate) fn full_in(self, x: &[f32]) -> Option<&[f32]> {
-        if self.len == BLOCK { x.get(self.start..) } else { None }
+    pub(crate) fn blocks(self) -> impl Iterator<Item = Self> {
+        (0..self.len).step_by(BLOCK).map(move |offset| Self {
+            start: self.start + offset,
+            len: (self.len - offset).min(BLOCK),
+            ..self
+        })
     }
 }
 
-/// A block whose elements are the first of each input. The inputs may go on beyond it.
+/// The elements of a slice from `start` on, `len` of them.
+#[inline(always)]
+pub(crate) fn part(x: &[f32], start: usize, len: usize) -> &[f32] {
+    let part = x.get(start..).and_then(|x| x.get(..len));
+    debug_assert!(part.is_some(), "{start} and {len} more of {}", x.len());
+    part.unwrap_or(&[])
+}
+
+/// [`part`], to be written.
+#[inline(always)]
+pub(crate) fn part_mut(x: &mut [f32], start: usize, len: usize) -> &mut [f32] {
+    let part = x.get_mut(start..).and_then(|x| x.get_mut(..len));
+    debug_assert!(part.is_some());
+    part.unwrap_or(&mut [])
+}
+
+/// A block of contiguous elements.
 #[derive(Clone, Copy)]
 pub(crate) struct RowBlock {
-    len: usize,
+    pub(crate) start: usize,
+    pub(crate) len: usize,
 }
 
-impl RowBlock {
-    /// The block of some segments (or of a piece of one), once they are joined.
+/// Four groups, one for every chain.
+type Quad = [[f32; LANES]; 4];
+
+/// The elements of a block, of each input: whole quads, and what is left.
+#[derive(Clone, Copy)]
+struct Elements<'a, const INPUTS: usize> {
+    quads: [&'a [Quad]; INPUTS],
+    rest: [&'a [f32]; INPUTS],
+}
+
+impl<'a, const INPUTS: usize> Elements<'a, INPUTS> {
     #[inline(always)]
-    pub(crate) const fn of(segments: Segments) -> Self {
-        Self { len: segments.len * segments.count }
+    fn of(inputs: [&'a [f32]; INPUTS], RowBlock { start, len }: RowBlock) -> Self {
+        let (mut quads, mut rest) = ([[].as_slice(); INPUTS], [[].as_slice(); INPUTS]);
+        let slots = quads.iter_mut().zip(&mut rest);
+        for ((quads, rest), x) in slots.zip(inputs) {
+            let (whole, last) = part(x, start, len).as_chunks::<{ 4 * LANES }>();
+            *quads = whole.as_flattened().as_chunks::<LANES>().0.as_chunks::<4>().0;
+            *rest = last;
+        }
+        Self { quads, rest }
     }
 
-    /// The same block, if it is full.
+    /// The sums of `SIDE` chains, the first of them number `first`.
     #[inline(always)]
-    pub(crate) const fn full(self) -> Option<FullBlock> {
-        if self.len == BLOCK { Some(FullBlock) } else { None }
+    fn chains<
+        S: Simd,
+        V: Lanes<S>,
+        T: Terms<INPUTS, PARAMETERS, SUMS>,
+        const SIDE: usize,
+        const PARAMETERS: usize,
+        const SUMS: usize,
+    >(
+        &self,
+        simd: S,
+        terms: T,
+        parameters: [V; PARAMETERS],
+        first: usize,
+    ) -> [[V; SUMS]; SIDE] {
+        let zero = V::filled(simd, V::Scalar::ZERO);
+        let mut chains = [[zero; SUMS]; SIDE];
+        let count = self.quads.iter().fold(usize::MAX, |count, quads| count.min(quads.len()));
+        for i in 0..count {
+            for (side, chain) in chains.iter_mut().enumerate() {
+                let vectors = each(
+                    self.quads,
+                    zero,
+                    #[inline(always)]
+                    |quads| match quads.get(i).and_then(|quad| quad.get(first + side)) {
+                        Some(group) => V::load(simd, group),
+                        None => zero,
+                    },
+                );
+                *chain = add(*chain, terms.of(vectors, parameters));
+            }
+        }
+        for (side, chain) in chains.iter_mut().enumerate() {
+            if let Some((vectors, mask)) = self.rest_of_chain(simd, first + side) {
+                let terms = terms.of(vectors, parameters);
+                *chain = add(*chain, keep(simd, terms, mask));
+            }
+        }
+        chains
     }
+
+    /// The elements behind the whole quads that go to a chain: a group, or a part of one and which
+    /// of its lanes they are.
+    #[inline(always)]
+    fn rest_of_chain<S: Simd, V: Lanes<S>>(
+        &self,
+        simd: S,
+        chain: usize,
+    ) -> Option<([V; INPUTS], Option<mask32x16<S>>)> {
+        let len = self.rest.first().map_or(0, |rest| rest.len()).saturating_sub(chain * LANES);
+        if len == 0 {
+            return None;
+        }
+        let vectors = each(
+            self.rest,
+            V::filled(simd, V::Scalar::ZERO),
+            #[inline(always)]
+            |rest| {
+                let rest = rest.get(chain * LANES..).unwrap_or(&[]);
+                match rest.first_chunk::<LANES>() {
+                    Some(group) => V::load(simd, group),
+                    None => V::load(simd, &padded(rest)),
+                }
+            },
+        );
+        Some((vectors, (len < LANES).then(|| first_lanes(simd, len))))
+    }
+}
+
+/// The lanes of a mask, if there is one.
+#[inline(always)]
+fn keep<S: Simd, V: Lanes<S>, const SUMS: usize>(
+    simd: S,
+    terms: [V; SUMS],
+    mask: Option<mask32x16<S>>,
+) -> [V; SUMS] {
+    let Some(mask) = mask else { return terms };
+    each(
+        terms,
+        V::filled(simd, V::Scalar::ZERO),
+        #[inline(always)]
+        |term| term.keep(mask),
+    )
 }
 
 impl<S: Simd> Block<S> for RowBlock {
-    type Sum<V: Lanes<S>> = V::Scalar;
+    type Unit = One;
 
     #[inline(always)]
     fn count(&self) -> usize {
@@ -135,213 +220,133 @@ impl<S: Simd> Block<S> for RowBlock {
     }
 
     #[inline(always)]
-    fn sums<V: Lanes<S>, const INPUTS: usize, const SUMS: usize>(
-        &self,
-        simd: S,
-        inputs: [&[f32]; INPUTS],
-        f: impl Fn([V; INPUTS]) -> [V; SUMS] + Copy,
-    ) -> [V::Scalar; SUMS] {
-        let whole = self.len / QUAD;
-        let rest = self.len % QUAD;
-        let mut pads = [[[0.0; LANES]; 4]; INPUTS];
-        let mut quads: [&[Quad]; INPUTS] = [&[]; INPUTS];
-        let mut last = [NO_QUAD; INPUTS];
-        let slots = quads.iter_mut().zip(&mut last).zip(&mut pads);
-        for (((quads, last), pad), x) in slots.zip(inputs) {
-            let all = x.as_chunks::<LANES>().0.as_chunks::<4>().0;
-            *quads = all.get(..whole).unwrap_or(&[]);
-            *last = match all.get(whole) {
-                Some(quad) => quad,
-                None => fill(pad, x.get(whole * QUAD..).unwrap_or(&[])),
-            };
-        }
-        let masks = lanes_of_quad(simd, rest);
-        let last = (rest > 0).then_some((last, masks));
-        fold_chains(chains(
-            simd,
-            whole,
-            #[inline(always)]
-            |input, i| quads.get(input)?.get(i),
-            last,
-            f,
-        ))
+    fn live(&self, _: S) -> bool {
+        true
     }
 
     #[inline(always)]
-    fn spread<V: Lanes<S>>(simd: S, sum: V::Scalar) -> V {
-        V::filled(simd, sum)
+    fn zero(&self, _: S) -> f64 {
+        0.0
+    }
+
+    #[inline(always)]
+    fn sums<
+        P: Precision,
+        T: Terms<INPUTS, PARAMETERS, SUMS>,
+        const INPUTS: usize,
+        const PARAMETERS: usize,
+        const SUMS: usize,
+    >(
+        &self,
+        simd: S,
+        terms: T,
+        inputs: [&[f32]; INPUTS],
+        parameters: [P::Of<One>; PARAMETERS],
+    ) -> [P::Of<One>; SUMS] {
+        let zero = P::Lanes::<S>::filled(simd, P::Scalar::ZERO);
+        let parameters = each(
+            parameters,
+            zero,
+            #[inline(always)]
+            |value| P::Lanes::<S>::filled(simd, P::one(value)),
+        );
+        let elements = Elements::of(inputs, *self);
+        let mut chains = [[zero; SUMS]; 4];
+        match chains_at_once::<S>(SUMS, false) {
+            4 => chains = elements.chains(simd, terms, parameters, 0),
+            2 => {
+                for (pair, first) in chains.as_chunks_mut::<2>().0.iter_mut().zip([0, 2]) {
+                    *pair = elements.chains(simd, terms, parameters, first);
+                }
+            }
+            _ => {
+                for (first, chain) in chains.iter_mut().enumerate() {
+                    [*chain] = elements.chains(simd, terms, parameters, first);
+                }
+            }
+        }
+        each(
+            add_chains(chains),
+            P::of_one(P::Scalar::ZERO),
+            #[inline(always)]
+            |sum| P::of_one(sum.fold()),
+        )
     }
 }
 
-/// [`BLOCK`] elements: what most blocks are, and a form of code of its own.
+/// Up to sixteen contiguous blocks of one length, a lane each: `count` rows, each `stride` after the
+/// one before. What is done once a row (a division for the mean, a square root) is done for all of
+/// them at once, and no row waits for another's.
 #[derive(Clone, Copy)]
-pub(crate) struct FullBlock;
+pub(crate) struct RowsBlock {
+    pub(crate) first: RowBlock,
+    pub(crate) stride: usize,
+    pub(crate) count: usize,
+}
 
-impl<S: Simd> Block<S> for FullBlock {
-    type Sum<V: Lanes<S>> = V::Scalar;
+impl<S: Simd> Block<S> for RowsBlock {
+    type Unit = Sixteen<S>;
 
     #[inline(always)]
     fn count(&self) -> usize {
-        BLOCK
+        self.first.len
     }
 
     #[inline(always)]
-    fn sums<V: Lanes<S>, const INPUTS: usize, const SUMS: usize>(
+    fn live(&self, simd: S) -> mask32x16<S> {
+        first_lanes(simd, self.count)
+    }
+
+    #[inline(always)]
+    fn zero(&self, simd: S) -> Wide<S> {
+        Wide::filled(simd, 0.0)
+    }
+
+    #[inline(always)]
+    fn sums<
+        P: Precision,
+        T: Terms<INPUTS, PARAMETERS, SUMS>,
+        const INPUTS: usize,
+        const PARAMETERS: usize,
+        const SUMS: usize,
+    >(
         &self,
         simd: S,
+        terms: T,
         inputs: [&[f32]; INPUTS],
-        f: impl Fn([V; INPUTS]) -> [V; SUMS] + Copy,
-    ) -> [V::Scalar; SUMS] {
-        const NOTHING: &[Quad; ADDITIONS] = &[*NO_QUAD; ADDITIONS];
-        let quads = each(
-            inputs,
-            NOTHING,
+        parameters: [P::Of<Sixteen<S>>; PARAMETERS],
+    ) -> [P::Of<Sixteen<S>>; SUMS] {
+        let zero = P::Scalar::ZERO;
+        let parameters = each(
+            parameters,
+            [zero; LANES],
             #[inline(always)]
-            |x| {
-                let quads = x.as_chunks::<LANES>().0.as_chunks::<4>().0;
-                quads.first_chunk::<ADDITIONS>().unwrap_or(NOTHING)
-            },
+            |values| P::lanes(values).values(),
         );
-        fold_chains(chains(
-            simd,
-            ADDITIONS,
-            #[inline(always)]
-            |input, i| quads.get(input)?.get(i),
-            None::<LastQuad<'_, S, INPUTS>>,
-            f,
-        ))
-    }
-
-    #[inline(always)]
-    fn spread<V: Lanes<S>>(simd: S, sum: V::Scalar) -> V {
-        V::filled(simd, sum)
-    }
-}
-
-/// The sums of a block from its chains.
-#[inline(always)]
-fn fold_chains<S: Simd, V: Lanes<S>, const SUMS: usize>(
-    chains: [[V; SUMS]; 4],
-) -> [V::Scalar; SUMS] {
-    each(
-        add_chains(chains),
-        V::Scalar::ZERO,
-        #[inline(always)]
-        |v| v.fold(),
-    )
-}
-
-/// Four groups, one for every chain.
-type Quad = [[f32; LANES]; 4];
-
-/// Elements in a quad.
-const QUAD: usize = 4 * LANES;
-
-const NO_QUAD: &Quad = &[[0.0; LANES]; 4];
-
-/// Copies what is there of a quad.
-#[inline(always)]
-fn fill<'a>(pad: &'a mut Quad, x: &[f32]) -> &'a Quad {
-    for (slot, value) in pad.as_flattened_mut().iter_mut().zip(x) {
-        *slot = *value;
-    }
-    pad
-}
-
-/// Which lanes of a quad are among its first `len` elements.
-#[inline(always)]
-fn lanes_of_quad<S: Simd>(simd: S, len: usize) -> [mask32x16<S>; 4] {
-    let mut masks = [first_lanes(simd, 0); 4];
-    for (i, mask) in masks.iter_mut().enumerate() {
-        *mask = first_lanes(simd, len.saturating_sub(i * LANES).min(LANES));
-    }
-    masks
-}
-
-/// A last quad that is not whole, of every input, and which of its lanes are elements.
-type LastQuad<'a, S, const INPUTS: usize> = ([&'a Quad; INPUTS], [mask32x16<S>; 4]);
-
-/// The four chains of `count` quads, given by input and number, and of a last one.
-///
-/// Machines with wide vectors need several chains at a time to hide the latency of additions; with
-/// narrow ones the registers hold one chain's sums only. The bits do not depend on it.
-#[inline(always)]
-fn chains<'a, S: Simd, V: Lanes<S>, const INPUTS: usize, const SUMS: usize>(
-    simd: S,
-    count: usize,
-    quads: impl Fn(usize, usize) -> Option<&'a Quad> + Copy,
-    last: Option<LastQuad<'_, S, INPUTS>>,
-    f: impl Fn([V; INPUTS]) -> [V; SUMS] + Copy,
-) -> [[V; SUMS]; 4] {
-    if S::f32s::LEN >= 8 && SUMS == 1 {
-        return side_by_side(simd, 0, count, quads, last, f);
-    }
-    let mut chains = [[V::filled(simd, V::Scalar::ZERO); SUMS]; 4];
-    if S::f32s::LEN >= 8 {
-        for (pair, first) in chains.as_chunks_mut::<2>().0.iter_mut().zip([0, 2]) {
-            *pair = side_by_side(simd, first, count, quads, last, f);
-        }
-    } else {
-        for (first, chain) in chains.iter_mut().enumerate() {
-            [*chain] = side_by_side(simd, first, count, quads, last, f);
-        }
-    }
-    chains
-}
-
-/// `SIDE` chains, the first of them number `first`.
-#[inline(always)]
-fn side_by_side<
-    'a,
-    S: Simd,
-    V: Lanes<S>,
-    const SIDE: usize,
-    const INPUTS: usize,
-    const SUMS: usize,
->(
-    simd: S,
-    first: usize,
-    count: usize,
-    quads: impl Fn(usize, usize) -> Option<&'a Quad> + Copy,
-    last: Option<LastQuad<'_, S, INPUTS>>,
-    f: impl Fn([V; INPUTS]) -> [V; SUMS] + Copy,
-) -> [[V; SUMS]; SIDE] {
-    let zero = V::filled(simd, V::Scalar::ZERO);
-    let mut chains = [[zero; SUMS]; SIDE];
-    for i in 0..count {
-        for (side, chain) in chains.iter_mut().enumerate() {
-            let mut vectors = [zero; INPUTS];
-            for (input, vector) in vectors.iter_mut().enumerate() {
-                *vector = load(simd, quads(input, i), first + side);
+        let mut sums = [[zero; LANES]; SUMS];
+        for lane in 0..self.count.min(LANES) {
+            let parameters = each(
+                parameters,
+                P::of_one(zero),
+                #[inline(always)]
+                |values| P::of_one(values.get(lane).copied().unwrap_or(zero)),
+            );
+            let RowBlock { start, len } = self.first;
+            let row = RowBlock { start: start + lane * self.stride, len };
+            let row = Block::<S>::sums::<P, T, INPUTS, PARAMETERS, SUMS>(
+                &row, simd, terms, inputs, parameters,
+            );
+            for (slots, sum) in sums.iter_mut().zip(row) {
+                if let Some(slot) = slots.get_mut(lane) {
+                    *slot = P::one(sum);
+                }
             }
-            *chain = add(*chain, f(vectors));
         }
-    }
-    let Some((last, masks)) = last else { return chains };
-    for (side, chain) in chains.iter_mut().enumerate() {
-        let vectors = each(
-            last,
-            zero,
+        each(
+            sums,
+            P::of_lanes(P::Lanes::filled(simd, zero)),
             #[inline(always)]
-            |quad| load(simd, Some(quad), first + side),
-        );
-        let mask = masks.get(first + side).copied();
-        let terms = each(
-            f(vectors),
-            zero,
-            #[inline(always)]
-            |term| mask.map_or(zero, |mask| term.keep(mask)),
-        );
-        *chain = add(*chain, terms);
-    }
-    chains
-}
-
-/// One group of a quad.
-#[inline(always)]
-fn load<S: Simd, V: Lanes<S>>(simd: S, quad: Option<&Quad>, place: usize) -> V {
-    match quad.and_then(|quad| quad.get(place)) {
-        Some(group) => V::load(simd, group),
-        None => V::filled(simd, V::Scalar::ZERO),
+            |values| P::of_lanes(P::Lanes::from_array(simd, values)),
+        )
     }
 }

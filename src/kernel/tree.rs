@@ -30,12 +30,6 @@ impl<T: Copy, const LEVELS: usize> Tree<T, LEVELS> {
         Self { levels: [blank; LEVELS], blocks: 0 }
     }
 
-    /// Whether there is no block.
-    #[inline(always)]
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.blocks == 0
-    }
-
     /// Adds the next block.
     #[inline(always)]
     pub(crate) fn push(&mut self, result: T, merge: impl Fn(T, T) -> T) {

@@ -1,12 +1,13 @@
 //! BatchNorm forward: `train`, `infer` and the population forms.
 
 use evenkeel::{
-    Backend, BatchNorm, Keep, Layout, Moments, Momentum, Running, RunningVariance, Saved,
+    Backend, BatchNorm, Constant, Keep, Layout, Moments, Momentum, Running, RunningVariance, Saved,
     Standardize, apart, in_place,
 };
 
 use crate::data::{KINDS, Kind, Source};
 use crate::guarded::{Guarded, assert_same_f64};
+use crate::reference::batch_norm::standardize as reference_standardize;
 use crate::reference::batch_norm::{
     Affine, Options, Trained, collect, infer, infer_population, train,
 };
@@ -377,27 +378,71 @@ fn one_channel_does_not_touch_another() {
     }
 }
 
-/// Standardization is the population form with eps 0 and without γ and β.
+const CONSTANTS: [Constant; 2] = [Constant::Zero, Constant::Center];
+
+/// Standardization is the population form with eps 0 and without γ and β, and a choice for constant
+/// features.
 #[test]
 fn standardize() {
     for (turn, layout) in shapes::few().into_iter().enumerate() {
         for kind in [Kind::Mean(1e6), Kind::Scale(1e-30), Kind::Constant(4.0), Kind::AnyBits] {
             let x = Source::new(turn).fill(kind, &layout);
-            let none = Affine { gamma: None, beta: None };
+            let other = Source::new(turn).fill(Kind::Normal, &layout);
             let mut triples = vec![Triple::EMPTY; layout.channels()];
             collect(&layout, &x, &mut triples);
-            let expected = infer_population(&layout, 0.0, &x, none, &triples);
             for backend in Backend::available() {
-                let context = (backend.name(), layout, kind);
-                let op = Standardize::new(layout).backend(backend);
                 let mut moments = vec![Moments::new(); layout.channels()];
+                let op = Standardize::new(layout).backend(backend);
                 op.fit(&x, &mut moments).expect("a correct call");
-                let mut y = Guarded::output(x.len(), turn);
-                op.apply(apart(&x, y.inside()), &moments).expect("a correct call");
-                y.assert(&expected, "y of apply", &context);
-                let mut x = Guarded::new(&x, turn);
-                op.apply(in_place(x.inside()), &moments).expect("a correct call");
-                x.assert(&expected, "y of apply_in_place", &context);
+                for (x, constant, eps) in CONSTANTS
+                    .into_iter()
+                    .flat_map(|c| [(&x, c, 0.0), (&other, c, 0.0), (&x, c, 0.5)])
+                {
+                    let op = op.constant(constant).eps(eps);
+                    let expected = reference_standardize(&layout, eps, constant, x, &triples);
+                    check_standardize(op, x, &moments, &expected, &(backend, layout, kind, turn));
+                }
+            }
+        }
+    }
+}
+
+fn check_standardize(
+    op: Standardize,
+    x: &[f32],
+    moments: &[Moments],
+    expected: &[f32],
+    context: &impl std::fmt::Debug,
+) {
+    let mut y = Guarded::output(x.len(), 3);
+    op.apply(apart(x, y.inside()), moments).expect("a correct call");
+    y.assert(expected, "y of apply", context);
+    let mut x = Guarded::new(x, 5);
+    op.apply(in_place(x.inside()), moments).expect("a correct call");
+    x.assert(expected, "y of apply_in_place", context);
+}
+
+/// Means at the limits of section 6, of features that are constant, nearly, or without values.
+#[test]
+fn standardize_constants() {
+    let limit = 2.0_f64.powi(102);
+    let means = [0.0, -0.0, 0.1, 1e7 + 0.25, -3e38, 1e200, limit, limit.next_down(), f64::NAN];
+    let of = |m2| means.map(|mean| (3, mean, m2)).into_iter();
+    let parts: Vec<_> =
+        of(0.0).chain(of(-0.0)).chain(of(1e-320)).chain(of(3.0)).chain([(0, 5.0, 0.0)]).collect();
+    let moments: Vec<_> = parts.iter().map(|&(n, m, q)| Moments::from_parts(n, m, q)).collect();
+    let triples: Vec<_> = parts.iter().map(|&(n, m, q)| Triple::from_parts(n, m, q)).collect();
+    for layout in [Layout::dense(7, parts.len()), Layout::channels_first(2, parts.len(), 5)]
+        .map(Result::unwrap)
+    {
+        for kind in [Kind::Normal, Kind::AnyBits] {
+            let x = Source::new(3).fill(kind, &layout);
+            for (constant, eps) in CONSTANTS.into_iter().flat_map(|c| [(c, 0.0), (c, 1e-5)]) {
+                let expected = reference_standardize(&layout, eps, constant, &x, &triples);
+                for backend in Backend::available() {
+                    let op = Standardize::new(layout).backend(backend).constant(constant).eps(eps);
+                    check_standardize(op, &x, &moments, &expected, &(backend, layout, constant));
+                }
             }
         }
     }

@@ -198,6 +198,58 @@ fn inference_in_numbers() {
     assert_eq!(run(3e38, -3e38, 0.0, 0.0, 1.0, 0.75), 0.75);
 }
 
+/// (x − mean)·factor is an f32 of its own before β is added, and stays infinite if it has overflowed.
+/// Only what is applied in f64 is rounded after β.
+#[test]
+fn a_product_that_overflows_before_beta() {
+    const BETA: f32 = -3e38;
+    let layouts = [Layout::dense(1, 1), Layout::dense(1, 2), Layout::channels_first(1, 2, 1)];
+    for (layout, backend) in layouts
+        .into_iter()
+        .map(|layout| layout.expect("a small layout"))
+        .flat_map(|layout| Backend::available().map(move |backend| (layout, backend)))
+    {
+        let mut y = [2e38, 1e38];
+        let y = &mut y[..layout.channels()];
+        let affine = evenkeel::Affine::new(&[2.0; 2][..y.len()], &[BETA; 2][..y.len()]);
+        let given =
+            evenkeel::Given::Running { mean: &[0.0; 2][..y.len()], var: &[1.0; 2][..y.len()] };
+        let op = BatchNorm::new(layout).eps(0.0).backend(backend);
+        op.infer(in_place(y), affine, given).expect("a correct call");
+        // Exactly 4e38 − 3e38 and 2e38 − 3e38.
+        assert_eq!(y[0], f32::INFINITY, "{backend} {layout:?}");
+        assert!(y.get(1).is_none_or(|&y| (y / -1e38 - 1.0).abs() < 1e-6), "{backend} {layout:?}");
+    }
+    // One of sixteen values is √15 deviations above the mean, and γ / deviation is a fine f32 for the
+    // first size; the second is applied in f64.
+    for (size, expected) in [(4.0, f32::INFINITY), (1e30, (15.0_f64.sqrt() * 1e38 - 3e38) as f32)] {
+        for backend in Backend::available() {
+            for layout in [Layout::dense(16, 1), Layout::channels_first(1, 1, 16)] {
+                let layout = layout.expect("a small layout");
+                let affine = evenkeel::Affine::new(&[1e38], &[BETA]);
+                let mut batch = [0.0; 16];
+                batch[15] = size;
+                let mut group = batch;
+                let op = BatchNorm::new(layout).eps(0.0).backend(backend);
+                op.train(in_place(&mut batch), affine, Keep::NOTHING).expect("a correct call");
+                assert_overflow(&batch, expected, &(backend, layout));
+                let layout = Layout::channels_first(1, 1, 16).expect("a small layout");
+                let op = GroupNorm::new(layout, 1).eps(0.0).backend(backend);
+                op.forward(in_place(&mut group), affine, None).expect("a correct call");
+                assert_overflow(&group, expected, &(backend, layout));
+            }
+        }
+    }
+}
+
+/// The last of sixteen values; the others are finite.
+#[track_caller]
+fn assert_overflow(y: &[f32; 16], expected: f32, context: &impl std::fmt::Debug) {
+    assert!(y[..15].iter().all(|y| y.is_finite()), "{y:?} {context:?}");
+    let near = (y[15] / expected - 1.0).abs() < 1e-6;
+    assert!(y[15] == expected || near, "{} and {expected}: {context:?}", y[15]);
+}
+
 /// A mean that no f32 holds, and no deviation.
 #[test]
 fn standardizing_by_values_beyond_f32() {

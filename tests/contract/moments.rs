@@ -90,8 +90,31 @@ fn merged() {
     let (mut actual, mut expected) = (Moments::new(), Triple::EMPTY);
     for (n, mean, m2) in parts {
         actual.merge(&Moments::from_parts(n, mean, m2));
-        expected = expected.merged(Triple { n, mean, m2 });
+        expected = expected.merged(Triple::from_parts(n, mean, m2));
         assert_triple(&actual, expected, &n);
+    }
+}
+
+/// Means that an f64 does not hold: the parts of the mean are seen in what comes after.
+#[test]
+fn of_values_far_from_zero() {
+    for base in [1e15, -1e12, 1.7e9, 1e300, f64::MAX, -f64::MAX, f64::INFINITY, f64::NAN] {
+        let value = |i: u32| base + f64::from(i % 8) - f64::from(i % 3) * 1e-3;
+        let (mut actual, mut expected) = (Moments::new(), Triple::EMPTY);
+        let mut parts = vec![];
+        for i in 0..200 {
+            actual.push(value(i));
+            expected = expected.pushed(value(i));
+            assert_triple(&actual, expected, &(base, i, "pushed"));
+            parts.push((actual, expected));
+        }
+        for (i, (part, triple)) in parts.into_iter().enumerate() {
+            actual.merge(&part);
+            expected = expected.merged(triple);
+            assert_triple(&actual, expected, &(base, i, "merged"));
+        }
+        actual.push(-base);
+        assert_triple(&actual, expected.pushed(-base), &(base, "the other side"));
     }
 }
 
@@ -103,7 +126,7 @@ fn of_no_values() {
     assert_triple(&empty, Triple::EMPTY, &"from parts");
     assert_eq!((empty.variance(), empty.std_dev()), (0.0, 0.0));
 
-    let some = Triple { n: 3, mean: 2.5, m2: 1.5 };
+    let some = Triple::from_parts(3, 2.5, 1.5);
     let parts = Moments::from_parts(some.n, some.mean, some.m2);
     let (mut left, mut right) = (empty, parts);
     left.merge(&parts);
@@ -121,7 +144,7 @@ fn of_no_values() {
 fn of_as_many_values_as_can_be() {
     let counts = [(1 << 53) - 2, (1 << 53) - 1, 1 << 53, (1 << 53) + 1, u64::MAX - 2, u64::MAX];
     for n in counts {
-        let expected = Triple { n, mean: 0.75, m2: 1e3 };
+        let expected = Triple::from_parts(n, 0.75, 1e3);
         let actual = Moments::from_parts(n, 0.75, 1e3);
         assert_triple(&actual, expected, &n);
         assert_same_f64(actual.variance(), expected.variance(), "variance", &n);
@@ -141,7 +164,7 @@ fn of_as_many_values_as_can_be() {
         for other in [1, 3, (1 << 53) + 1, u64::MAX - 1, u64::MAX] {
             let mut merged = actual;
             merged.merge(&Moments::from_parts(other, -4.0, 7.0));
-            let part = Triple { n: other, mean: -4.0, m2: 7.0 };
+            let part = Triple::from_parts(other, -4.0, 7.0);
             assert_triple(&merged, expected.merged(part), &(n, other));
         }
     }

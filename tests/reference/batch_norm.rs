@@ -1,6 +1,6 @@
 //! Sections 6 to 8, and 11 where it concerns channels: BatchNorm forward.
 
-use evenkeel::{Layout, Momentum, RunningVariance};
+use evenkeel::{Constant, Layout, Momentum, RunningVariance};
 
 use super::moments::{Reduced, Triple, outside_f32, reduce};
 use super::real::{reciprocal_root, saturate};
@@ -8,151 +8,92 @@ use super::reduction::{channel_places, of_channel};
 
 /// Section 6: what a channel's (or a group's) elements are normalized with.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Constants {
-    Narrow { mean_hi: f32, mean_lo: f32, deviation: Deviation },
-    Wide(Wide),
-}
-
-/// Everything in f64.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wide {
+pub(crate) struct Constants {
+    mean_hi: f32,
+    mean_lo: f32,
     mean: f64,
     rstd: f64,
-}
-
-/// In which form the deviation of a reduction that is not wide is known.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Deviation {
-    /// var + eps is exactly zero.
-    Zero,
-    /// sqrt(var + eps32): one block in f32.
-    Root(f32),
-    /// rstd64: var is in f64.
-    Reciprocal(f64),
-}
-
-impl Deviation {
-    /// g of section 7, and whether the channel can be applied with it.
-    fn times(self, gamma: f32) -> (f32, bool) {
-        let g = match self {
-            Self::Zero => return (0.0, true),
-            _ if gamma == 0.0 => return (0.0, true),
-            Self::Root(root) => gamma / root,
-            Self::Reciprocal(rstd) => (f64::from(gamma) * rstd) as f32,
-        };
-        (g, g.is_normal())
-    }
-
-    /// rstd in f32, where γ has to stay out of it; and whether elements can be applied with it.
-    fn reciprocal(self) -> (f32, bool) {
-        let rstd = match self {
-            Self::Zero => return (0.0, true),
-            Self::Root(root) => 1.0 / root,
-            Self::Reciprocal(rstd) => rstd as f32,
-        };
-        (rstd, rstd.is_normal())
-    }
-
-    /// rstd64 of a channel that is applied as a wide one.
-    fn widened(self) -> f64 {
-        match self {
-            Self::Zero => 0.0,
-            Self::Root(root) => 1.0 / f64::from(root),
-            Self::Reciprocal(rstd) => rstd,
-        }
-    }
-}
-
-impl Wide {
-    /// Section 7, second formula.
-    fn apply(self, x: f32, gamma: f32, beta: f32) -> f32 {
-        let (x, gamma, beta) = (f64::from(x), f64::from(gamma), f64::from(beta));
-        (((x - self.mean) * self.rstd) * gamma + beta) as f32
-    }
+    wide: bool,
 }
 
 impl Constants {
     pub(crate) fn of(reduced: Reduced, eps: f64) -> Self {
         match reduced {
-            Reduced::OneBlock { n, m, c, m2 } => Self::in_f32(m, c, m2 / n as f32, eps),
+            Reduced::OneBlock { n, m, c, m2 } => Self::in_f32(m, c, f64::from(m2) / n as f64, eps),
             Reduced::Merged { triple, wide } => Self::merged(triple, wide, eps),
         }
     }
 
-    /// One block in f32.
-    fn in_f32(m: f32, c: f32, variance: f32, eps: f64) -> Self {
-        let sum = variance + eps as f32;
-        let root = sum.sqrt();
-        let exactly_zero = f64::from(variance) + eps == 0.0;
-        let usable = sum.is_normal() && sum > 0.0;
-        if (!usable && !exactly_zero) || could_overflow(m) {
-            let mean = f64::from(m) + f64::from(c);
-            return Self::Wide(Wide { mean, rstd: reciprocal_root(variance.into(), eps) });
-        }
-        let deviation = if exactly_zero { Deviation::Zero } else { Deviation::Root(root) };
-        Self::Narrow { mean_hi: m, mean_lo: c, deviation }
+    /// The mean is in two parts in f32.
+    fn in_f32(m: f32, c: f32, variance: f64, eps: f64) -> Self {
+        let (mean, rstd) = (f64::from(m) + f64::from(c), reciprocal_root(variance, eps));
+        Self { mean_hi: m, mean_lo: c, mean, rstd, wide: could_overflow(m) }
     }
 
-    /// The variance is in f64.
+    /// The mean is in f64.
     fn merged(triple: Triple, wide: bool, eps: f64) -> Self {
-        let rstd = reciprocal_root(triple.variance(), eps);
-        let mean_hi = triple.mean as f32;
-        if wide || could_overflow(mean_hi) {
-            return Self::Wide(Wide { mean: triple.mean, rstd });
-        }
-        let mean_lo = (triple.mean - f64::from(mean_hi)) as f32;
-        let exactly_zero = triple.variance() + eps == 0.0;
-        let deviation = if exactly_zero { Deviation::Zero } else { Deviation::Reciprocal(rstd) };
-        Self::Narrow { mean_hi, mean_lo, deviation }
+        let (mean, rstd) = (triple.mean, reciprocal_root(triple.variance(), eps));
+        let mean_hi = mean as f32;
+        let mean_lo = (mean - f64::from(mean_hi)) as f32;
+        Self { mean_hi, mean_lo, mean, rstd, wide: wide || could_overflow(mean_hi) }
     }
 
     /// Given statistics (inference) are one block in f32.
     pub(crate) fn given(mean: f32, variance: f32, eps: f64) -> Self {
-        Self::in_f32(mean, 0.0, variance, eps)
+        Self::in_f32(mean, 0.0, variance.into(), eps)
     }
 
     /// Given moments are more blocks.
     pub(crate) fn population(triple: Triple, eps: f64) -> Self {
-        let wide = outside_f32(triple.variance());
-        Self::merged(triple, wide, eps)
+        Self::merged(triple, outside_f32(triple.variance()), eps)
+    }
+
+    /// The mean as section 6 saves it.
+    fn saved_mean(self) -> f32 {
+        self.mean as f32
+    }
+
+    /// Section 11: a constant feature that is only centred.
+    fn centred(mean: f64) -> Self {
+        let mean_hi = mean as f32;
+        let mean_lo = (mean - f64::from(mean_hi)) as f32;
+        Self { mean_hi, mean_lo, mean, rstd: 1.0, wide: could_overflow(mean_hi) }
     }
 
     /// rstd as section 6 saves it.
     pub(crate) fn saved_rstd(self) -> f32 {
-        match self {
-            Self::Narrow { deviation: Deviation::Zero, .. } => 0.0,
-            Self::Narrow { deviation: Deviation::Root(root), .. } => 1.0 / root,
-            Self::Narrow { deviation: Deviation::Reciprocal(rstd), .. }
-            | Self::Wide(Wide { rstd, .. }) => {
-                if rstd.is_finite() {
-                    saturate(rstd as f32)
-                } else {
-                    rstd as f32
-                }
-            }
+        saturate(self.rstd as f32)
+    }
+
+    /// g of section 7, if the elements can be applied with it.
+    fn factor(self, gamma: f32) -> Option<f32> {
+        if gamma == 0.0 || self.rstd == 0.0 {
+            return Some(0.0).filter(|_| !self.wide);
         }
+        let g = (f64::from(gamma) * self.rstd) as f32;
+        Some(g).filter(|g| !self.wide && g.is_normal())
     }
 
     /// Section 7.
     pub(crate) fn apply(self, x: f32, gamma: f32, beta: f32) -> f32 {
-        match self {
-            Self::Wide(wide) => wide.apply(x, gamma, beta),
-            Self::Narrow { mean_hi, mean_lo, deviation } => match deviation.times(gamma) {
-                (g, true) => ((x - mean_hi) - mean_lo) * g + beta,
-                (_, false) => widened(mean_hi, mean_lo, deviation).apply(x, gamma, beta),
-            },
+        match self.factor(gamma) {
+            Some(g) => ((x - self.mean_hi) - self.mean_lo) * g + beta,
+            None => self.apply_wide(x, gamma, beta),
         }
     }
 
     /// Section 7, where γ differs from element to element.
     pub(crate) fn apply_each(self, x: f32, gamma: f32, beta: f32) -> f32 {
-        match self {
-            Self::Wide(wide) => wide.apply(x, gamma, beta),
-            Self::Narrow { mean_hi, mean_lo, deviation } => match deviation.reciprocal() {
-                (rstd, true) => (((x - mean_hi) - mean_lo) * rstd) * gamma + beta,
-                (_, false) => widened(mean_hi, mean_lo, deviation).apply(x, gamma, beta),
-            },
+        match self.factor(1.0) {
+            Some(rstd) => (((x - self.mean_hi) - self.mean_lo) * rstd) * gamma + beta,
+            None => self.apply_wide(x, gamma, beta),
         }
+    }
+
+    /// Section 7, second formula.
+    fn apply_wide(self, x: f32, gamma: f32, beta: f32) -> f32 {
+        let (x, gamma, beta) = (f64::from(x), f64::from(gamma), f64::from(beta));
+        (((x - self.mean) * self.rstd) * gamma + beta) as f32
     }
 }
 
@@ -162,18 +103,10 @@ fn could_overflow(mean_hi: f32) -> bool {
     !below
 }
 
-/// "Applied as a wide one": from the constants of a channel that is not.
-fn widened(mean_hi: f32, mean_lo: f32, deviation: Deviation) -> Wide {
-    Wide { mean: f64::from(mean_hi) + f64::from(mean_lo), rstd: deviation.widened() }
-}
-
 /// Saved statistics (section 6).
 pub(crate) fn saved(reduced: Reduced, eps: f64) -> (f32, f32) {
-    let mean = match reduced {
-        Reduced::OneBlock { m, c, .. } => m + c,
-        Reduced::Merged { triple, .. } => triple.mean as f32,
-    };
-    (mean, Constants::of(reduced, eps).saved_rstd())
+    let constants = Constants::of(reduced, eps);
+    (constants.saved_mean(), constants.saved_rstd())
 }
 
 /// Section 8: the factor of the new value.
@@ -194,7 +127,9 @@ fn new_variance(reduced: Reduced, form: RunningVariance) -> Option<f32> {
         Reduced::OneBlock { n: 1, .. } | Reduced::Merged { triple: Triple { n: 1, .. }, .. } => {
             None
         }
-        Reduced::OneBlock { n, m2, .. } => Some(saturate(m2 / divisor(n) as f32)),
+        Reduced::OneBlock { n, m2, .. } => {
+            Some(saturate((f64::from(m2) / divisor(n) as f64) as f32))
+        }
         Reduced::Merged { triple, .. } => {
             Some(saturate((triple.m2 / divisor(triple.n) as f64) as f32))
         }
@@ -323,6 +258,25 @@ pub(crate) fn infer_population(
     for (channel, &triple) in moments.iter().enumerate() {
         let constants = Constants::population(triple, eps);
         apply_channel(layout, channel, constants, x, affine, &mut y);
+    }
+    y
+}
+
+/// Section 11: inference without γ and β, and a choice for constant features.
+pub(crate) fn standardize(
+    layout: &Layout,
+    eps: f64,
+    constant: Constant,
+    x: &[f32],
+    moments: &[Triple],
+) -> Vec<f32> {
+    let none = Affine { gamma: None, beta: None };
+    let mut y = infer_population(layout, eps, x, none, moments);
+    for (channel, triple) in moments.iter().enumerate() {
+        let is_constant = triple.variance() == 0.0 && eps == 0.0;
+        if is_constant && constant == Constant::Center {
+            apply_channel(layout, channel, Constants::centred(triple.mean), x, none, &mut y);
+        }
     }
     y
 }

@@ -8,6 +8,8 @@ use super::reduction::{Block, Reduction, tree};
 pub(crate) struct Triple {
     pub(crate) n: u64,
     pub(crate) mean: f64,
+    /// Section 11's low part of the mean; a block has none.
+    pub(crate) low: f64,
     pub(crate) m2: f64,
 }
 
@@ -66,6 +68,7 @@ pub(crate) fn merge(a: Triple, b: Triple) -> Triple {
     Triple {
         n: a.n.saturating_add(b.n),
         mean: a.mean + delta * (n_b / total),
+        low: 0.0,
         m2: (a.m2 + b.m2) + (delta * delta) * ((n_a * n_b) / total),
     }
 }
@@ -85,13 +88,13 @@ pub(crate) fn reduce(x: &[f32], reduction: &Reduction) -> Reduced {
         let (narrow, rescue) = block_moments::<f32>(block, x);
         if rescue {
             let (wide, _) = block_moments::<f64>(block, x);
-            triples.push(Triple { n, mean: wide.m + wide.c, m2: wide.m2 });
+            triples.push(Triple::from_parts(n, wide.m + wide.c, wide.m2));
             any_rescued = true;
         } else if reduction.blocks.len() == 1 {
             return Reduced::OneBlock { n, m: narrow.m, c: narrow.c, m2: narrow.m2 };
         } else {
             let mean = f64::from(narrow.m) + f64::from(narrow.c);
-            triples.push(Triple { n, mean, m2: f64::from(narrow.m2) });
+            triples.push(Triple::from_parts(n, mean, f64::from(narrow.m2)));
         }
     }
     merge_all(&triples, any_rescued)
@@ -108,7 +111,7 @@ impl Reduced {
     pub(crate) fn triple(self) -> Triple {
         match self {
             Self::OneBlock { n, m, c, m2 } => {
-                Triple { n, mean: f64::from(m) + f64::from(c), m2: f64::from(m2) }
+                Triple::from_parts(n, f64::from(m) + f64::from(c), f64::from(m2))
             }
             Self::Merged { triple, .. } => triple,
         }
@@ -120,11 +123,11 @@ impl Reduced {
 }
 
 impl Triple {
-    pub(crate) const EMPTY: Self = Self { n: 0, mean: 0.0, m2: 0.0 };
+    pub(crate) const EMPTY: Self = Self { n: 0, mean: 0.0, low: 0.0, m2: 0.0 };
 
     /// Section 11: moments of no values have mean 0 and M2 0, whatever they are put together from.
     pub(crate) fn from_parts(n: u64, mean: f64, m2: f64) -> Self {
-        if n == 0 { Self::EMPTY } else { Self { n, mean, m2 } }
+        if n == 0 { Self::EMPTY } else { Self { n, mean, low: 0.0, m2 } }
     }
 
     /// var = M2 / N, and 0 of nothing (section 6).
@@ -139,15 +142,36 @@ impl Triple {
         } else if other.n == 0 {
             self
         } else {
-            merge(self, other)
+            self.merged_with_values(other)
         }
+    }
+
+    /// Section 11: the merge that remembers what is rounded off the mean.
+    fn merged_with_values(self, other: Self) -> Self {
+        let (n_a, n_b) = (self.n as f64, other.n as f64);
+        let total = n_a + n_b;
+        let delta = (other.mean - self.mean) + (other.low - self.low);
+        let (mean, low) = self.moved(delta * (n_b / total));
+        let m2 = (self.m2 + other.m2) + (delta * delta) * ((n_a * n_b) / total);
+        Self { n: self.n.saturating_add(other.n), mean, low, m2 }
     }
 
     /// Section 11: Welford's recurrence.
     pub(crate) fn pushed(self, x: f64) -> Self {
         let n = self.n.saturating_add(1);
-        let delta = x - self.mean;
-        let mean = self.mean + delta / n as f64;
-        Self { n, mean, m2: self.m2 + delta * (x - mean) }
+        let delta = (x - self.mean) - self.low;
+        let (mean, low) = self.moved(delta / n as f64);
+        Self { n, mean, low, m2: self.m2 + delta * ((x - mean) - low) }
+    }
+
+    /// Section 11: the mean after a step.
+    fn moved(self, step: f64) -> (f64, f64) {
+        let s = self.mean + step;
+        let b = s - self.mean;
+        let e = (self.mean - (s - b)) + (step - b);
+        let l = self.low + e;
+        let mean = s + l;
+        let low = l - (mean - s);
+        if low.is_finite() { (mean, low) } else { (s, 0.0) }
     }
 }

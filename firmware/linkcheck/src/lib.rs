@@ -10,9 +10,9 @@ use core::panic::PanicInfo;
 
 use evenkeel::philox::philox4x32;
 use evenkeel::{
-    Activation, Affine, Backend, BatchNorm, Dropout, Error, Given, Gradients, GroupNorm, Keep, Key,
-    Layout, Moments, Momentum, Philox, Running, RunningVariance, Saved, Scaling, Standardize,
-    Statistics, Weight, apart, in_place,
+    Activation, Affine, Backend, BatchNorm, Constant, Dropout, Error, Given, Gradients, GroupNorm,
+    Keep, Key, Layout, Moments, Momentum, Philox, Running, RunningVariance, Saved, Scaling,
+    Standardize, Statistics, Weight, apart, in_place,
 };
 use rand_core::{Rng, SeedableRng};
 
@@ -242,7 +242,9 @@ exports! {
         a.group_norm.forward(decorated!(a, in_place(a.y)), affine!(a), saved!(a))
     }
 
-    check_standardize_options(a) -> Standardize { Standardize::new(a.layout).eps(a.number) }
+    check_standardize_options(a) -> Standardize {
+        Standardize::new(a.layout).eps(a.number).constant(Constant::Center)
+    }
     check_standardize_fit(a) -> Status { a.standardize.fit(a.x, a.moments) }
     check_standardize_apply(a) -> Status { a.standardize.apply(apart(a.x, a.y), a.moments) }
     check_standardize_apply_in_place(a) -> Status {

@@ -1,0 +1,173 @@
+//! From moments to the constants of the apply and to the statistics that callers keep.
+//!
+//! The apply is in f32 where that is safe. A reduction for which it is not is *wide*: applied in f64
+//! (docs/NUMERICS.md, sections 5 to 7).
+
+use super::lanes::{LANES, Lanes as _, Real as _, Sixteen, Unit, Value, Wide};
+use super::reduce::Found;
+use fearless_simd::{Simd, SimdMask as _, f32x16, mask32x16};
+
+/// 2^128: the first number that is too large for f32.
+const TWO_TO_128: f64 = f64::from_bits((1023 + 128) << 52);
+
+/// What is known of reductions before γ and β come in.
+#[derive(Clone, Copy)]
+pub(crate) struct Constants<U: Unit> {
+    /// The mean in two parts.
+    pub(crate) hi: U::Narrow,
+    pub(crate) lo: U::Narrow,
+    /// The mean.
+    pub(crate) mean: U::Wide,
+    /// 1 / sqrt(var + eps); 0 for a deviation of zero.
+    pub(crate) rstd: U::Wide,
+    /// What is wide.
+    pub(crate) wide: U::Mask,
+}
+
+/// What the centred apply needs: ((x − hi) − lo)·factor in f32, but (x − mean)·rstd·γ in f64 for what
+/// is wide.
+#[derive(Clone, Copy)]
+pub(crate) struct Centred<U: Unit> {
+    pub(crate) constants: Constants<U>,
+    pub(crate) factor: U::Narrow,
+}
+
+impl<U: Unit> Constants<U> {
+    /// From statistics in f32.
+    #[inline(always)]
+    pub(crate) fn narrow(hi: U::Narrow, lo: U::Narrow, var: U::Wide, eps: f64) -> Self {
+        let (mean, rstd) = (U::widen(hi) + U::widen(lo), reciprocal_root(var, eps));
+        Self { hi, lo, mean, rstd, wide: !mean_fits::<U>(hi) }
+    }
+
+    /// From statistics in f64.
+    #[inline(always)]
+    pub(crate) fn merged(mean: U::Wide, var: U::Wide, eps: f64) -> Self {
+        let hi = U::round(mean);
+        let lo = U::round(mean - U::widen(hi));
+        let wide = !(fits_f32::<U>(var) & mean_fits::<U>(hi));
+        Self { hi, lo, mean, rstd: reciprocal_root(var, eps), wide }
+    }
+
+    /// From what a reduction found.
+    #[inline(always)]
+    pub(crate) fn new(found: &Found<U, 4, 2>, eps: f64) -> Self {
+        let Found { block, totals: [mean, _], rescued, live, .. } = *found;
+        let var = variance(found, 0);
+        let Some([m, c, ..]) = block else {
+            let merged = Self::merged(mean, var, eps);
+            return Self { wide: (merged.wide | rescued) & live, ..merged };
+        };
+        let narrow = Self::narrow(m, c, var, eps);
+        Self { mean, wide: (narrow.wide | rescued) & live, ..narrow }
+    }
+
+    /// The mean and the reciprocal standard deviation, as they are saved for backward.
+    #[inline(always)]
+    pub(crate) fn saved(&self) -> (U::Narrow, U::Narrow) {
+        (U::round(self.mean), at_most_max(U::round(self.rstd)))
+    }
+
+    /// For a γ that is the same for all elements of a reduction: it and the deviation become one
+    /// factor, so that a rounding is saved.
+    #[inline(always)]
+    pub(crate) fn with_gamma(self, gamma: U::Narrow) -> Centred<U> {
+        let zero = gamma.all(0.0);
+        let factor = U::round(U::widen(gamma) * self.rstd);
+        let none = gamma.equal(zero) | U::mask(self.rstd.equal(self.rstd.all(0.0)));
+        let factor = Value::select(none, zero, factor);
+        let wide = self.wide | !(none | is_normal(factor));
+        Centred { constants: Self { wide, ..self }, factor }
+    }
+}
+
+impl<S: Simd> Constants<Sixteen<S>> {
+    /// Those of one lane in every lane, or of several: each lane takes those of the lane that `from`
+    /// names.
+    #[inline(always)]
+    pub(crate) fn gathered(&self, simd: S, from: impl Fn(usize) -> usize) -> Self {
+        let wide = self.wide.to_bitmask();
+        let mut bits = 0;
+        for lane in 0..LANES {
+            bits |= (wide >> from(lane) & 1) << lane;
+        }
+        Self {
+            hi: f32x16::from_array(simd, gather(self.hi.values(), &from)),
+            lo: f32x16::from_array(simd, gather(self.lo.values(), &from)),
+            mean: Wide::from_array(simd, gather(self.mean.values(), &from)),
+            rstd: Wide::from_array(simd, gather(self.rstd.values(), &from)),
+            wide: mask32x16::from_bitmask(simd, bits),
+        }
+    }
+}
+
+/// In each place the value at the place that `from` names.
+#[inline(always)]
+fn gather<V: Copy + Default>(values: [V; LANES], from: impl Fn(usize) -> usize) -> [V; LANES] {
+    let mut gathered = [V::default(); LANES];
+    for (lane, slot) in gathered.iter_mut().enumerate() {
+        *slot = values.get(from(lane)).copied().unwrap_or_default();
+    }
+    gathered
+}
+
+/// Which reductions are wide, before γ comes in.
+#[inline(always)]
+pub(crate) fn is_wide<U: Unit>(found: &Found<U, 4, 2>) -> U::Mask {
+    match found.block {
+        Some(_) => found.rescued,
+        None => (found.rescued | !fits_f32::<U>(variance(found, 0))) & found.live,
+    }
+}
+
+/// M2 / (n − `ddof`) in f64.
+#[inline(always)]
+pub(crate) fn variance<U: Unit>(found: &Found<U, 4, 2>, ddof: usize) -> U::Wide {
+    let [_, m2] = found.totals;
+    m2 / m2.all(f64::count(found.count.saturating_sub(ddof)))
+}
+
+/// 1 / sqrt(var + eps), and 0 for a root of zero: a constant input gives β.
+#[inline(always)]
+pub(crate) fn reciprocal_root<V: Value<Scalar = f64>>(var: V, eps: f64) -> V {
+    let sum = var + var.all(eps);
+    let zero = sum.all(0.0);
+    V::select(sum.equal(zero), zero, sum.all(1.0) / sum.root())
+}
+
+/// The smaller of a number and the largest finite one; NaN stays NaN.
+#[inline(always)]
+pub(crate) fn at_most_max<T: Value<Scalar = f32>>(value: T) -> T {
+    let max = value.all(f32::MAX);
+    T::select(value.greater(max), max, value)
+}
+
+/// Whether a number is neither zero nor subnormal, infinite or NaN.
+#[inline(always)]
+pub(crate) fn is_normal<V: Value<Scalar = f32>>(value: V) -> V::Mask {
+    is_between(value, f32::from_bits(0x007F_FFFF), f32::INFINITY)
+}
+
+/// Whether the magnitude of a number lies between two others.
+#[inline(always)]
+pub(crate) fn is_between<V: Value<Scalar = f32>>(value: V, low: f32, high: f32) -> V::Mask {
+    let zero = value.all(0.0);
+    let magnitude = V::select(value.greater(zero), value, zero - value);
+    magnitude.greater(value.all(low)) & value.all(high).greater(magnitude)
+}
+
+/// Whether a mean can be subtracted from any finite number without overflow.
+#[inline(always)]
+fn mean_fits<U: Unit>(mean: U::Narrow) -> U::Mask {
+    /// 2^102
+    const LIMIT: f32 = f32::from_bits((127 + 102) << 23);
+    is_between(mean, -1.0, LIMIT)
+}
+
+/// Whether a variance is zero or a normal f32.
+#[inline(always)]
+fn fits_f32<U: Unit>(variance: U::Wide) -> U::Mask {
+    let zero = U::mask(variance.equal(variance.all(0.0)));
+    let subnormal = U::mask(variance.all(f64::from(f32::MIN_POSITIVE)).greater(variance));
+    zero | (U::mask(variance.all(TWO_TO_128).greater(variance)) & !subnormal)
+}

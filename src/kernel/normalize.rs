@@ -1,0 +1,608 @@
+//! Drivers of normalization: reduce, make constants, apply; a tile or a band at a time, so that most
+//! of what is applied still lies in a cache.
+
+use super::columns::{Band, STRIPS, load_lanes};
+use super::constants::{Centred, Constants, at_most_max, variance};
+use super::lanes::{LANES, Lanes as _, One, Sixteen, Unit as _, Value, Wide};
+use super::map::Tensor;
+use super::reduce::{Found, reduce_band, reduce_rows, reduce_tile};
+use super::rows::Segments;
+use super::sets::{Parameters, Reductions, Tile};
+use super::small;
+use super::statistic::moments::MeanAndSquares;
+use crate::backend::Target;
+use crate::io::get;
+use crate::{Affine, Constant, Given, Moments};
+use fearless_simd::{Simd, SimdMask as _, f32x16, mask32x16};
+
+/// What normalization is told beside its tensor.
+#[derive(Clone, Copy)]
+pub(crate) struct Options<'a> {
+    pub(crate) affine: Affine<'a>,
+    pub(crate) eps: f64,
+    /// What the variances that are kept are divided by: n − `ddof`.
+    pub(crate) ddof: usize,
+}
+
+/// What is kept of the statistics of neighbouring reductions.
+pub(crate) struct Summary {
+    /// The number of the first.
+    pub(crate) number: usize,
+    count: usize,
+    mean: [f32; LANES],
+    rstd: [f32; LANES],
+    variance: [f32; LANES],
+}
+
+impl Summary {
+    #[inline(always)]
+    pub(crate) fn new<S: Simd>(
+        (number, count): (usize, usize),
+        found: &Found<Sixteen<S>, 4, 2>,
+        constants: &Constants<Sixteen<S>>,
+        ddof: usize,
+    ) -> Self {
+        let (mean, rstd) = constants.saved();
+        let variance = at_most_max(Sixteen::round(variance(found, ddof)));
+        let (mean, rstd) = (mean.values(), rstd.values());
+        Self { number, count, mean, rstd, variance: variance.values() }
+    }
+
+    /// Of one reduction.
+    pub(crate) fn one(
+        number: usize,
+        found: &Found<One, 4, 2>,
+        constants: &Constants<One>,
+        ddof: usize,
+    ) -> Self {
+        let (mean, rstd) = constants.saved();
+        let variance = at_most_max(One::round(variance(found, ddof)));
+        let (mean, rstd, variance) = ([mean; LANES], [rstd; LANES], [variance; LANES]);
+        Self { number, count: 1, mean, rstd, variance }
+    }
+
+    pub(crate) fn mean(&self) -> &[f32] {
+        self.mean.get(..self.count).unwrap_or(&self.mean)
+    }
+
+    pub(crate) fn rstd(&self) -> &[f32] {
+        self.rstd.get(..self.count).unwrap_or(&self.rstd)
+    }
+
+    pub(crate) fn variance(&self) -> &[f32] {
+        self.variance.get(..self.count).unwrap_or(&self.variance)
+    }
+}
+
+/// The moments of a tile's reductions.
+#[inline(always)]
+fn tile_moments<S: Simd>(simd: S, tile: &Tile, x: &[f32]) -> Found<Sixteen<S>, 4, 2> {
+    match tile.rows() {
+        Some(rows) => reduce_rows(simd, MeanAndSquares, rows, [x]),
+        None => {
+            let statistics = [MeanAndSquares; LANES];
+            let statistics = statistics.get(..tile.count).unwrap_or(&statistics);
+            reduce_tile(simd, statistics, tile, [x])
+        }
+    }
+}
+
+/// Normalizes reductions whose elements lie together by their own statistics.
+#[inline(always)]
+pub(crate) fn rows<S: Target>(
+    simd: S,
+    rows: Reductions,
+    mut tensor: Tensor<'_>,
+    options: Options<'_>,
+    mut record: impl FnMut(&Summary),
+) {
+    if S::SCALAR {
+        return small::normalize(
+            simd,
+            (rows.count, rows.sets()),
+            rows.parameters,
+            &mut tensor,
+            options,
+            &mut record,
+        );
+    }
+    for tile in rows.tiles() {
+        let found = tile_moments(simd, &tile, tensor.input());
+        let constants = Constants::new(&found, options.eps);
+        record(&Summary::new((tile.number, tile.count), &found, &constants, options.ddof));
+        apply_tile(simd, &mut tensor, rows.parameters, &tile, (&constants, options.affine));
+    }
+}
+
+/// Normalizes channels that are interleaved by their own statistics. The first is reduction `number`.
+#[inline(always)]
+pub(crate) fn columns<S: Target>(
+    simd: S,
+    (number, matrix): (usize, Band),
+    tensor: &mut Tensor<'_>,
+    options: Options<'_>,
+    record: &mut impl FnMut(&Summary),
+) {
+    if S::SCALAR {
+        let parameters = Parameters::One { channels: matrix.channels };
+        let sets = (matrix.channels, matrix.sets());
+        return small::normalize(simd, sets, parameters, tensor, options, record);
+    }
+    for (channel, band) in matrix.bands() {
+        let found = reduce_band(simd, &[MeanAndSquares; STRIPS], band, [tensor.input()]);
+        let mut strips = [CentredStrip::nothing(simd); STRIPS];
+        let slots = strips.iter_mut().zip(&found).zip(band.strips());
+        for (i, ((slot, found), strip)) in slots.enumerate() {
+            let channel = channel + i * LANES;
+            let constants = Constants::new(found, options.eps);
+            let channels = (number + channel, strip.lanes);
+            record(&Summary::new(channels, found, &constants, options.ddof));
+            *slot = CentredStrip::new(constants, options.affine.lanes(simd, channel));
+        }
+        apply_band(simd, tensor, band, &strips);
+    }
+}
+
+/// Hands out the moments of reductions whose elements lie together.
+#[inline(always)]
+pub(crate) fn collect_rows<S: Target>(
+    simd: S,
+    rows: Reductions,
+    x: &[f32],
+    mut record: impl FnMut(usize, Moments),
+) {
+    if S::SCALAR {
+        return small::collect(simd, (rows.count, rows.sets()), x, record);
+    }
+    for tile in rows.tiles() {
+        hand_out(&tile_moments(simd, &tile, x), (tile.number, tile.count), &mut record);
+    }
+}
+
+/// Hands out the moments of channels that are interleaved.
+#[inline(always)]
+pub(crate) fn collect_columns<S: Target>(
+    simd: S,
+    matrix: Band,
+    x: &[f32],
+    mut record: impl FnMut(usize, Moments),
+) {
+    if S::SCALAR {
+        return small::collect(simd, (matrix.channels, matrix.sets()), x, record);
+    }
+    for (channel, band) in matrix.bands() {
+        let found = reduce_band(simd, &[MeanAndSquares; STRIPS], band, [x]);
+        for (i, (found, strip)) in found.iter().zip(band.strips()).enumerate() {
+            hand_out(found, (channel + i * LANES, strip.lanes), &mut record);
+        }
+    }
+}
+
+#[inline(always)]
+fn hand_out<S: Simd>(
+    found: &Found<Sixteen<S>, 4, 2>,
+    (number, count): (usize, usize),
+    record: &mut impl FnMut(usize, Moments),
+) {
+    let [mean, m2] = found.totals;
+    for (i, (mean, m2)) in mean.values().into_iter().zip(m2.values()).enumerate().take(count) {
+        record(number + i, Moments::from_parts(found.count as u64, mean, m2));
+    }
+}
+
+/// Statistics that are given, and what becomes of a channel that is constant.
+#[derive(Clone, Copy)]
+pub(crate) struct Fixed<'a> {
+    pub(crate) given: Given<'a>,
+    pub(crate) constant: Constant,
+}
+
+impl Fixed<'_> {
+    /// The constants of one channel.
+    pub(crate) fn one(&self, channel: usize, eps: f64) -> Constants<One> {
+        match self.given {
+            Given::Running { mean, var } => {
+                Constants::narrow(get(mean, channel), 0.0, get(var, channel).into(), eps)
+            }
+            Given::Population(moments) => {
+                let moments = moments.get(channel).copied().unwrap_or_default();
+                let moments = self.constant.replace(moments, eps);
+                Constants::merged(moments.mean(), moments.variance(), eps)
+            }
+        }
+    }
+
+    /// The constants of sixteen channels.
+    #[inline(always)]
+    pub(crate) fn sixteen<S: Simd>(
+        &self,
+        simd: S,
+        channel: usize,
+        eps: f64,
+    ) -> Constants<Sixteen<S>> {
+        match self.given {
+            Given::Running { mean, var } => {
+                let mean: f32x16<S> = load_lanes(simd, mean, channel);
+                let var = Sixteen::widen(load_lanes(simd, var, channel));
+                Constants::narrow(mean, mean.all(0.0), var, eps)
+            }
+            Given::Population(moments) => {
+                let (mut mean, mut var) = ([0.0; LANES], [0.0; LANES]);
+                let slots = mean.iter_mut().zip(&mut var);
+                for ((mean, var), moments) in slots.zip(moments.get(channel..).unwrap_or(&[])) {
+                    let moments = self.constant.replace(*moments, eps);
+                    (*mean, *var) = (moments.mean(), moments.variance());
+                }
+                let (mean, var) = (Wide::from_array(simd, mean), Wide::from_array(simd, var));
+                Constants::merged(mean, var, eps)
+            }
+        }
+    }
+}
+
+/// Normalizes channels whose planes lie together by given statistics.
+#[inline(always)]
+pub(crate) fn given_rows<S: Target>(
+    simd: S,
+    rows: Reductions,
+    mut tensor: Tensor<'_>,
+    options: Options<'_>,
+    given: Fixed<'_>,
+) {
+    if S::SCALAR {
+        return small::given((rows.count, rows.sets()), &mut tensor, options, given);
+    }
+    for tile in rows.tiles_of(LANES) {
+        let constants = given.sixteen(simd, tile.number, options.eps);
+        apply_tile(simd, &mut tensor, rows.parameters, &tile, (&constants, options.affine));
+    }
+}
+
+/// Normalizes channels that are interleaved by given statistics.
+#[inline(always)]
+pub(crate) fn given_columns<S: Target>(
+    simd: S,
+    matrix: Band,
+    mut tensor: Tensor<'_>,
+    options: Options<'_>,
+    given: Fixed<'_>,
+) {
+    if S::SCALAR {
+        return small::given((matrix.channels, matrix.sets()), &mut tensor, options, given);
+    }
+    for (channel, band) in matrix.bands() {
+        let mut strips = [CentredStrip::nothing(simd); STRIPS];
+        for (i, slot) in strips.iter_mut().enumerate() {
+            let channel = channel + i * LANES;
+            if i * LANES < band.channels {
+                let constants = given.sixteen(simd, channel, options.eps);
+                *slot = CentredStrip::new(constants, options.affine.lanes(simd, channel));
+            }
+        }
+        apply_band(simd, &mut tensor, band, &strips);
+    }
+}
+
+/// Applies the constants of a tile, one reduction a lane.
+#[inline(always)]
+fn apply_tile<S: Simd>(
+    simd: S,
+    tensor: &mut Tensor<'_>,
+    parameters: Parameters,
+    tile: &Tile,
+    (constants, affine): (&Constants<Sixteen<S>>, Affine<'_>),
+) {
+    match parameters {
+        Parameters::One { channels } => {
+            let channel = tile.number.checked_rem(channels).unwrap_or(0);
+            let strip = CentredStrip::new(*constants, affine.lanes(simd, channel));
+            apply_planes(simd, tensor, tile, &strip);
+        }
+        Parameters::Planes { len, groups } => {
+            for i in 0..tile.count {
+                let group = (tile.number + i).checked_rem(groups).unwrap_or(0);
+                let segments = tile.segments(i);
+                let channels = segments.len.checked_div(len).unwrap_or(0);
+                let constants = constants.gathered(simd, |_| i);
+                for plane in (0..channels).step_by(LANES) {
+                    let affine = affine.lanes(simd, group * channels + plane);
+                    let planes = Tile {
+                        number: 0,
+                        count: LANES.min(channels - plane),
+                        first: Segments::one(segments.start + plane * len, len),
+                        step: len,
+                    };
+                    apply_planes(simd, tensor, &planes, &CentredStrip::new(constants, affine));
+                }
+            }
+        }
+        Parameters::Elements { groups } => {
+            apply_elements(simd, tensor, tile, groups, (constants, affine));
+        }
+    }
+}
+
+/// Applies the constants, γ and β of a lane to each reduction.
+#[inline(never)]
+fn apply_planes<S: Simd>(simd: S, tensor: &mut Tensor<'_>, tile: &Tile, strip: &CentredStrip<S>) {
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            let lanes = LaneValues::of(strip);
+            let Segments { len, count, .. } = tile.first;
+            if len < FAR_APART {
+                for i in 0..tile.count {
+                    for start in tile.segments(i).starts() {
+                        apply_plane(simd, tensor.piece(start, len), lanes.at(i));
+                    }
+                }
+            } else {
+                // In the order of memory: neighbouring planes, then those of the next sample.
+                for segment in 0..count {
+                    for i in 0..tile.count {
+                        let Segments { start, stride, .. } = tile.segments(i);
+                        apply_plane(simd, tensor.piece(start + segment * stride, len), lanes.at(i));
+                    }
+                }
+            }
+        },
+    );
+}
+
+/// Planes of this length and more are long enough to be walked in the order of memory.
+const FAR_APART: usize = 256;
+
+/// Applies the constants of one reduction.
+#[inline(always)]
+fn apply_plane<S: Simd>(
+    simd: S,
+    plane: Tensor<'_>,
+    (centred, gamma, beta): (Centred<One>, f32, f32),
+) {
+    let Centred { constants: Constants { hi, lo, mean, rstd, wide }, factor } = centred;
+    let beta = f32x16::filled(simd, beta);
+    if wide {
+        let (wide, gamma) = (WideApply::new(simd, (mean, rstd)), f32x16::filled(simd, gamma));
+        return plane.map(
+            simd,
+            [],
+            #[inline(always)]
+            |x, []| wide.of(x, gamma, beta),
+        );
+    }
+    let (hi, lo) = (f32x16::filled(simd, hi), f32x16::filled(simd, lo));
+    let factor = f32x16::filled(simd, factor);
+    plane.map(
+        simd,
+        [],
+        #[inline(always)]
+        |x, []| ((x - hi) - lo) * factor + beta,
+    );
+}
+
+/// Applies the constants of a lane to each reduction, whose elements have γ and β of their own.
+#[inline(never)]
+fn apply_elements<S: Simd>(
+    simd: S,
+    tensor: &mut Tensor<'_>,
+    tile: &Tile,
+    groups: usize,
+    (constants, affine): (&Constants<Sixteen<S>>, Affine<'_>),
+) {
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            let one = (f32x16::filled(simd, 1.0), f32x16::filled(simd, 0.0));
+            let lanes = LaneValues::of(&CentredStrip::new(*constants, one));
+            for i in 0..tile.count {
+                let (Centred { constants, factor }, ..) = lanes.at(i);
+                let Constants { hi, lo, mean, rstd, wide } = constants;
+                let segments = tile.segments(i);
+                let group = (tile.number + i).checked_rem(groups).unwrap_or(0);
+                let affine = affine.part(group * segments.len, segments.len);
+                let piece = tensor.piece(segments.start, segments.len);
+                if wide {
+                    let wide = WideApply::new(simd, (mean, rstd));
+                    map_affine(
+                        simd,
+                        piece,
+                        affine,
+                        #[inline(always)]
+                        |x, gamma, beta| wide.of(x, gamma, beta),
+                    );
+                } else {
+                    let (hi, lo) = (f32x16::filled(simd, hi), f32x16::filled(simd, lo));
+                    let rstd = f32x16::filled(simd, factor);
+                    map_affine(
+                        simd,
+                        piece,
+                        affine,
+                        #[inline(always)]
+                        |x, gamma, beta| (((x - hi) - lo) * rstd) * gamma + beta,
+                    );
+                }
+            }
+        },
+    );
+}
+
+/// Writes f(x, γ, β) for every element.
+#[inline(always)]
+fn map_affine<S: Simd>(
+    simd: S,
+    tensor: Tensor<'_>,
+    affine: Affine<'_>,
+    f: impl Fn(f32x16<S>, f32x16<S>, f32x16<S>) -> f32x16<S>,
+) {
+    let (one, zero) = (f32x16::filled(simd, 1.0), f32x16::filled(simd, 0.0));
+    match affine {
+        Affine { gamma: Some(gamma), beta: Some(beta) } => tensor.map(
+            simd,
+            [gamma, beta],
+            #[inline(always)]
+            |x, [gamma, beta]| f(x, gamma, beta),
+        ),
+        Affine { gamma: Some(gamma), beta: None } => tensor.map(
+            simd,
+            [gamma],
+            #[inline(always)]
+            |x, [gamma]| f(x, gamma, zero),
+        ),
+        Affine { gamma: None, beta: Some(beta) } => tensor.map(
+            simd,
+            [beta],
+            #[inline(always)]
+            |x, [beta]| f(x, one, beta),
+        ),
+        Affine { gamma: None, beta: None } => tensor.map(
+            simd,
+            [],
+            #[inline(always)]
+            |x, []| f(x, one, zero),
+        ),
+    }
+}
+
+/// The apply in f64.
+#[derive(Clone, Copy)]
+struct WideApply<S: Simd> {
+    mean: Wide<S>,
+    rstd: Wide<S>,
+}
+
+impl<S: Simd> WideApply<S> {
+    /// The same for all lanes.
+    #[inline(always)]
+    fn new(simd: S, (mean, rstd): (f64, f64)) -> Self {
+        Self { mean: Wide::filled(simd, mean), rstd: Wide::filled(simd, rstd) }
+    }
+
+    #[inline(always)]
+    fn of(self, x: f32x16<S>, gamma: f32x16<S>, beta: f32x16<S>) -> f32x16<S> {
+        let y = ((Sixteen::widen(x) - self.mean) * self.rstd) * Sixteen::widen(gamma);
+        (y + Sixteen::widen(beta)).narrow()
+    }
+}
+
+/// Constants, γ and β of sixteen reductions.
+#[derive(Clone, Copy)]
+pub(crate) struct CentredStrip<S: Simd> {
+    centred: Centred<Sixteen<S>>,
+    gamma: f32x16<S>,
+    beta: f32x16<S>,
+}
+
+impl<S: Simd> CentredStrip<S> {
+    #[inline(always)]
+    pub(crate) fn new(
+        constants: Constants<Sixteen<S>>,
+        (gamma, beta): (f32x16<S>, f32x16<S>),
+    ) -> Self {
+        Self { centred: constants.with_gamma(gamma), gamma, beta }
+    }
+
+    #[inline(always)]
+    pub(crate) fn nothing(simd: S) -> Self {
+        let (zero, wide) = (f32x16::filled(simd, 0.0), Wide::filled(simd, 0.0));
+        let nobody = mask32x16::splat(simd, false);
+        let constants = Constants { hi: zero, lo: zero, mean: wide, rstd: wide, wide: nobody };
+        let centred = Centred { constants, factor: zero };
+        Self { centred, gamma: zero, beta: zero }
+    }
+}
+
+/// The same in memory, for one lane after the other.
+struct LaneValues {
+    hi: [f32; LANES],
+    lo: [f32; LANES],
+    factor: [f32; LANES],
+    mean: [f64; LANES],
+    rstd: [f64; LANES],
+    wide: u64,
+    gamma: [f32; LANES],
+    beta: [f32; LANES],
+}
+
+impl LaneValues {
+    #[inline(always)]
+    fn of<S: Simd>(CentredStrip { centred, gamma, beta }: &CentredStrip<S>) -> Self {
+        let Centred { constants: Constants { hi, lo, mean, rstd, wide }, factor } = centred;
+        Self {
+            hi: hi.values(),
+            lo: lo.values(),
+            factor: factor.values(),
+            mean: mean.values(),
+            rstd: rstd.values(),
+            wide: wide.to_bitmask(),
+            gamma: gamma.values(),
+            beta: beta.values(),
+        }
+    }
+
+    /// One of them, with its γ and β.
+    #[inline(always)]
+    fn at(&self, i: usize) -> (Centred<One>, f32, f32) {
+        let constants = Constants {
+            hi: get(&self.hi, i),
+            lo: get(&self.lo, i),
+            mean: self.mean.get(i).copied().unwrap_or(0.0),
+            rstd: self.rstd.get(i).copied().unwrap_or(0.0),
+            wide: self.wide >> i & 1 == 1,
+        };
+        let centred = Centred { constants, factor: get(&self.factor, i) };
+        (centred, get(&self.gamma, i), get(&self.beta, i))
+    }
+}
+
+/// Applies the constants of every strip of a band.
+#[inline(never)]
+pub(crate) fn apply_band<S: Simd>(
+    simd: S,
+    tensor: &mut Tensor<'_>,
+    band: Band,
+    strips: &[CentredStrip<S>; STRIPS],
+) {
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            let nothing = CentredStrip::nothing(simd);
+            let wide = strips.iter().any(|strip| strip.centred.constants.wide.any_true());
+            if wide {
+                return tensor.map_band(
+                    simd,
+                    [],
+                    band,
+                    #[inline(always)]
+                    |i| mixed(*strips.get(i).unwrap_or(&nothing)),
+                );
+            }
+            tensor.map_band(
+                simd,
+                [],
+                band,
+                #[inline(always)]
+                |i| {
+                    let CentredStrip { centred, beta, .. } = *strips.get(i).unwrap_or(&nothing);
+                    let Centred { constants: Constants { hi, lo, .. }, factor } = centred;
+                    #[inline(always)]
+                    move |x, []: [f32x16<S>; 0]| ((x - hi) - lo) * factor + beta
+                },
+            );
+        },
+    );
+}
+
+/// The apply of a strip of which some lanes are wide.
+#[inline(always)]
+fn mixed<S: Simd>(
+    strip: CentredStrip<S>,
+) -> impl Fn(f32x16<S>, [f32x16<S>; 0]) -> f32x16<S> + Copy {
+    let CentredStrip { centred, gamma, beta } = strip;
+    let Centred { constants: Constants { hi, lo, mean, rstd, wide }, factor } = centred;
+    let in_f64 = WideApply { mean, rstd };
+    #[inline(always)]
+    move |x, []| {
+        let narrow = ((x - hi) - lo) * factor + beta;
+        Value::select(wide, in_f64.of(x, gamma, beta), narrow)
+    }
+}

@@ -1,0 +1,493 @@
+//! The drivers for targets without an operating system: one reduction at a time, lane by lane, with
+//! scalar formulas. On a microcontroller a row of sixteen lanes is sixteen scalars, which only takes
+//! flash and stack. The bits are the same, since the rules (statistics, constants, gradients) are
+//! the same code; only the order in which independent sums are formed differs.
+
+use super::backward::{Known, ParameterGradients, Pass};
+use super::block::{Block, Terms, add, add_chains, each};
+use super::columns::BLOCK_ROWS;
+use super::constants::{Centred, Constants, is_wide};
+use super::gradient::{Channel, Gradients};
+use super::lanes::{LANES, One, Precision, Real as _, narrow};
+use super::map::Tensor;
+use super::normalize::{Fixed, Options, Summary};
+use super::reduce::{Found, Merger, find, merged};
+use super::rows::Segments;
+use super::sets::Parameters;
+use super::statistic::Statistic;
+use super::statistic::gradient::GradientSums;
+use super::statistic::moments::MeanAndSquares;
+use super::tree::{LEVELS, Tree};
+use crate::io::get;
+use crate::layout::Samples;
+use crate::{Affine, Moments};
+use fearless_simd::Simd;
+
+/// The elements of one reduction.
+#[derive(Clone, Copy)]
+pub(crate) enum Set {
+    /// Contiguous segments.
+    Rows(Segments),
+    /// One channel of a matrix.
+    Column(Column),
+}
+
+/// `rows` elements, each `stride` after the one before.
+#[derive(Clone, Copy)]
+pub(crate) struct Column {
+    pub(crate) start: usize,
+    pub(crate) stride: usize,
+    pub(crate) rows: usize,
+}
+
+impl Set {
+    /// Where its elements are, in turn.
+    #[inline(always)]
+    fn for_each(self, mut f: impl FnMut(usize)) {
+        match self {
+            Self::Rows(segments) => {
+                for start in segments.starts() {
+                    (start..start + segments.len).for_each(&mut f);
+                }
+            }
+            Self::Column(Column { start, stride, rows }) => {
+                for row in 0..rows {
+                    f(start + row * stride);
+                }
+            }
+        }
+    }
+}
+
+/// A place among segments that are read as if they lay one behind the other.
+#[derive(Clone, Copy)]
+struct Cursor {
+    place: usize,
+    /// Within its segment.
+    offset: usize,
+}
+
+/// A number of elements to go on, as whole segments and the rest.
+#[derive(Clone, Copy)]
+struct Step {
+    segments: usize,
+    elements: usize,
+}
+
+impl Step {
+    #[inline(always)]
+    fn of(elements: usize, len: usize) -> Self {
+        let segments = elements.checked_div(len).unwrap_or(0);
+        Self { segments, elements: elements.wrapping_sub(segments.wrapping_mul(len)) }
+    }
+}
+
+impl Cursor {
+    #[inline(always)]
+    fn advance(&mut self, step: Step, Segments { stride, len, .. }: Segments) {
+        self.offset = self.offset.wrapping_add(step.elements);
+        let ahead = step.segments.wrapping_mul(stride).wrapping_add(step.elements);
+        self.place = self.place.wrapping_add(ahead);
+        if self.offset >= len {
+            self.offset = self.offset.wrapping_sub(len);
+            self.place = self.place.wrapping_add(stride).wrapping_sub(len);
+        }
+    }
+}
+
+/// A block of contiguous segments, summed one lane after the other.
+#[derive(Clone, Copy)]
+struct LaneByLane(Segments);
+
+/// The terms of the elements at one place.
+#[inline(always)]
+fn terms_at<P, T, const INPUTS: usize, const PARAMETERS: usize, const SUMS: usize>(
+    terms: T,
+    inputs: [&[f32]; INPUTS],
+    place: usize,
+    parameters: [P::Scalar; PARAMETERS],
+) -> [P::Scalar; SUMS]
+where
+    P: Precision,
+    T: Terms<INPUTS, PARAMETERS, SUMS>,
+{
+    terms.of(each(inputs, P::Scalar::ZERO, |x| P::Scalar::of(get(x, place))), parameters)
+}
+
+impl<S: Simd> Block<S> for LaneByLane {
+    type Unit = One;
+
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.0.elements()
+    }
+
+    #[inline(always)]
+    fn live(&self, _: S) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn zero(&self, _: S) -> f64 {
+        0.0
+    }
+
+    #[inline(always)]
+    fn sums<
+        P: Precision,
+        T: Terms<INPUTS, PARAMETERS, SUMS>,
+        const INPUTS: usize,
+        const PARAMETERS: usize,
+        const SUMS: usize,
+    >(
+        &self,
+        _: S,
+        terms: T,
+        inputs: [&[f32]; INPUTS],
+        parameters: [P::Of<One>; PARAMETERS],
+    ) -> [P::Of<One>; SUMS] {
+        let zero = [P::Scalar::ZERO; SUMS];
+        let parameters = each(parameters, P::Scalar::ZERO, |value| P::one(value));
+        let (segments, count) = (self.0, self.0.elements());
+        let [one, group, quad] = [1, LANES, 4 * LANES].map(|step| Step::of(step, segments.len));
+        let mut lanes = [zero; LANES];
+        let mut first = Cursor { place: segments.start, offset: 0 };
+        for (lane, sum) in lanes.iter_mut().enumerate() {
+            let mut chains = [zero; 4];
+            let mut start = first;
+            for (chain, sum) in chains.iter_mut().enumerate() {
+                let mut cursor = start;
+                for _ in (chain * LANES + lane..count).step_by(4 * LANES) {
+                    let terms = terms_at::<P, T, INPUTS, PARAMETERS, SUMS>(
+                        terms,
+                        inputs,
+                        cursor.place,
+                        parameters,
+                    );
+                    *sum = add(*sum, terms);
+                    cursor.advance(quad, segments);
+                }
+                start.advance(group, segments);
+            }
+            *sum = add_chains(chains);
+            first.advance(one, segments);
+        }
+        each(fold(lanes), P::of_one(P::Scalar::ZERO), |sum| P::of_one(sum))
+    }
+}
+
+/// The sum of all lanes, upper half onto lower half.
+#[inline(always)]
+fn fold<V: Copy + core::ops::Add<Output = V>, const SUMS: usize>(
+    mut lanes: [[V; SUMS]; LANES],
+) -> [V; SUMS] {
+    let mut half = LANES / 2;
+    while half > 0 {
+        let (low, high) = lanes.split_at_mut(half);
+        for (low, high) in low.iter_mut().zip(high) {
+            *low = add(*low, *high);
+        }
+        half /= 2;
+    }
+    let [sum, ..] = lanes;
+    sum
+}
+
+impl<S: Simd> Block<S> for Column {
+    type Unit = One;
+
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.rows
+    }
+
+    #[inline(always)]
+    fn live(&self, _: S) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn zero(&self, _: S) -> f64 {
+        0.0
+    }
+
+    #[inline(always)]
+    fn sums<
+        P: Precision,
+        T: Terms<INPUTS, PARAMETERS, SUMS>,
+        const INPUTS: usize,
+        const PARAMETERS: usize,
+        const SUMS: usize,
+    >(
+        &self,
+        _: S,
+        terms: T,
+        inputs: [&[f32]; INPUTS],
+        parameters: [P::Of<One>; PARAMETERS],
+    ) -> [P::Of<One>; SUMS] {
+        let parameters = each(parameters, P::Scalar::ZERO, |value| P::one(value));
+        let mut chains = [[P::Scalar::ZERO; SUMS]; 4];
+        for (first, sum) in chains.iter_mut().enumerate() {
+            for row in (first..self.rows).step_by(4) {
+                let place = self.start + row * self.stride;
+                let terms =
+                    terms_at::<P, T, INPUTS, PARAMETERS, SUMS>(terms, inputs, place, parameters);
+                *sum = add(*sum, terms);
+            }
+        }
+        each(add_chains(chains), P::of_one(P::Scalar::ZERO), |sum| P::of_one(sum))
+    }
+}
+
+/// Reduces one set.
+#[inline(never)]
+fn reduce<S, T, const INPUTS: usize, const PARTS: usize, const TOTALS: usize>(
+    simd: S,
+    statistic: T,
+    set: Set,
+    inputs: [&[f32]; INPUTS],
+) -> Found<One, PARTS, TOTALS>
+where
+    S: Simd,
+    T: Statistic<One, INPUTS, PARTS, TOTALS>,
+{
+    let mut merger = Merger::<One, PARTS, TOTALS, LEVELS>::new(Found::NOTHING);
+    match set {
+        Set::Rows(segments) => {
+            for block in segments.groups().flat_map(Segments::blocks) {
+                merger.push::<T, INPUTS>(find_apart(simd, statistic, LaneByLane(block), inputs));
+            }
+        }
+        Set::Column(Column { start, stride, rows }) => {
+            for row in (0..rows).step_by(BLOCK_ROWS) {
+                let rows = (rows - row).min(BLOCK_ROWS);
+                let block = Column { start: start + row * stride, stride, rows };
+                merger.push::<T, INPUTS>(find_apart(simd, statistic, block, inputs));
+            }
+        }
+    }
+    merger.finish::<T, INPUTS>()
+}
+
+/// A block in a frame of its own.
+#[inline(never)]
+fn find_apart<S, T, B, const INPUTS: usize, const PARTS: usize, const TOTALS: usize>(
+    simd: S,
+    statistic: T,
+    block: B,
+    inputs: [&[f32]; INPUTS],
+) -> Found<One, PARTS, TOTALS>
+where
+    S: Simd,
+    T: Statistic<One, INPUTS, PARTS, TOTALS>,
+    B: Block<S, Unit = One>,
+{
+    find(simd, statistic, block, inputs)
+}
+
+/// Normalizes sets by their own statistics. `set_of` says where each is, and `parameters` which γ
+/// and β it has.
+#[inline(always)]
+pub(crate) fn normalize<S: Simd>(
+    simd: S,
+    (count, set_of): (usize, impl Fn(usize) -> Set),
+    parameters: Parameters,
+    tensor: &mut Tensor<'_>,
+    options: Options<'_>,
+    record: &mut impl FnMut(&Summary),
+) {
+    for number in 0..count {
+        let set = set_of(number);
+        let found = reduce(simd, MeanAndSquares, set, [tensor.input()]);
+        let constants = Constants::new(&found, options.eps);
+        record(&Summary::one(number, &found, &constants, options.ddof));
+        apply_set(tensor, (number, set), parameters, &constants, options.affine);
+    }
+}
+
+/// Normalizes channels by given statistics.
+#[inline(always)]
+pub(crate) fn given(
+    (count, set_of): (usize, impl Fn(usize) -> Set),
+    tensor: &mut Tensor<'_>,
+    options: Options<'_>,
+    given: Fixed<'_>,
+) {
+    for channel in 0..count {
+        let constants = given.one(channel, options.eps);
+        apply(tensor, set_of(channel), &constants, options.affine.of(channel));
+    }
+}
+
+/// Hands out the moments of sets.
+#[inline(always)]
+pub(crate) fn collect<S: Simd>(
+    simd: S,
+    (count, set_of): (usize, impl Fn(usize) -> Set),
+    x: &[f32],
+    mut record: impl FnMut(usize, Moments),
+) {
+    for number in 0..count {
+        let found = reduce(simd, MeanAndSquares, set_of(number), [x]);
+        let [mean, m2] = found.totals;
+        record(number, Moments::from_parts(found.count as u64, mean, m2));
+    }
+}
+
+/// Normalizes groups of channels that are interleaved with others.
+#[inline(always)]
+pub(crate) fn groups<S: Simd>(
+    simd: S,
+    samples: Samples,
+    tensor: &mut Tensor<'_>,
+    options: Options<'_>,
+    record: &mut impl FnMut(&Summary),
+) {
+    let channels = samples.group_channels;
+    for (first_group, matrix) in samples.matrices() {
+        let column = |channel| {
+            let start = matrix.start + channel;
+            Set::Column(Column { start, stride: matrix.stride, rows: matrix.rows })
+        };
+        for first in (0..matrix.channels).step_by(channels) {
+            let found = reduce_group(simd, (first, channels), column, tensor.input());
+            let constants = Constants::new(&found, options.eps);
+            let number = first_group + first.checked_div(channels).unwrap_or(0);
+            record(&Summary::one(number, &found, &constants, options.ddof));
+            for channel in first..first + channels {
+                apply(tensor, column(channel), &constants, options.affine.of(channel));
+            }
+        }
+    }
+}
+
+/// Reduces the channels of a group, and merges them.
+#[inline(always)]
+fn reduce_group<S: Simd>(
+    simd: S,
+    (first, channels): (usize, usize),
+    column: impl Fn(usize) -> Set,
+    x: &[f32],
+) -> Found<One, 4, 2> {
+    if channels == 1 {
+        return reduce(simd, MeanAndSquares, column(first), [x]);
+    }
+    let mut tree = Tree::<(usize, [f64; 2]), LEVELS>::new((0, [0.0; 2]));
+    let mut rescued = false;
+    for channel in first..first + channels {
+        let found = reduce(simd, MeanAndSquares, column(channel), [x]);
+        rescued |= is_wide(&found);
+        tree.push((found.count, found.totals), merged::<One, MeanAndSquares, 1, 4, 2>);
+    }
+    let (count, totals) =
+        tree.finish(merged::<One, MeanAndSquares, 1, 4, 2>).unwrap_or((0, [0.0; 2]));
+    Found { count, block: None, totals, rescued, live: true }
+}
+
+/// Applies the constants of a set.
+#[inline(always)]
+fn apply_set(
+    tensor: &mut Tensor<'_>,
+    (number, set): (usize, Set),
+    parameters: Parameters,
+    constants: &Constants<One>,
+    affine: Affine<'_>,
+) {
+    match (parameters, set) {
+        (Parameters::One { channels }, _) => {
+            let channel = number.checked_rem(channels).unwrap_or(0);
+            apply(tensor, set, constants, affine.of(channel));
+        }
+        (Parameters::Planes { len, groups }, Set::Rows(segments)) => {
+            let channels = segments.len.checked_div(len).unwrap_or(0);
+            let first = number.checked_rem(groups).unwrap_or(0) * channels;
+            for i in 0..channels {
+                let plane = Set::Rows(Segments::one(segments.start + i * len, len));
+                apply(tensor, plane, constants, affine.of(first + i));
+            }
+        }
+        (Parameters::Elements { groups }, Set::Rows(segments)) => {
+            let first = number.checked_rem(groups).unwrap_or(0) * segments.len;
+            apply_elements(tensor, segments, constants, (affine, first));
+        }
+        (_, Set::Column(_)) => debug_assert!(false, "columns have one γ"),
+    }
+}
+
+/// Applies constants with one γ and β.
+#[inline(never)]
+fn apply(tensor: &mut Tensor<'_>, set: Set, constants: &Constants<One>, (gamma, beta): (f32, f32)) {
+    let Centred { constants: Constants { hi, lo, mean, rstd, wide }, factor } =
+        constants.with_gamma(gamma);
+    set.for_each(|place| {
+        tensor.set(place, |x| {
+            if wide {
+                let y = ((f64::from(x) - mean) * rstd) * f64::from(gamma);
+                narrow(y + f64::from(beta))
+            } else {
+                ((x - hi) - lo) * factor + beta
+            }
+        });
+    });
+}
+
+/// Applies constants with a γ and β for each element.
+#[inline(never)]
+fn apply_elements(
+    tensor: &mut Tensor<'_>,
+    segments: Segments,
+    constants: &Constants<One>,
+    (affine, first): (Affine<'_>, usize),
+) {
+    let Centred { constants: Constants { hi, lo, mean, rstd, wide }, factor } =
+        constants.with_gamma(1.0);
+    for i in 0..segments.len {
+        let (gamma, beta) = affine.of(first + i);
+        tensor.set(segments.start + i, |x| {
+            if wide {
+                let y = ((f64::from(x) - mean) * rstd) * f64::from(gamma);
+                narrow(y + f64::from(beta))
+            } else {
+                (((x - hi) - lo) * factor) * gamma + beta
+            }
+        });
+    }
+}
+
+/// Backward of channels.
+#[inline(always)]
+pub(crate) fn backward<S: Simd>(
+    simd: S,
+    (count, set_of): (usize, impl Fn(usize) -> Set),
+    mut pass: Pass<'_>,
+    known: Known<'_>,
+    mut record: impl FnMut(&ParameterGradients),
+) {
+    let mode = known.mode();
+    for number in 0..count {
+        let (set, channel) = (set_of(number), known.channel(number));
+        let Channel { mean, rstd, .. } = channel;
+        let found = reduce(simd, GradientSums::<One> { mean, rstd }, set, [pass.dy, pass.x]);
+        let gradients = Gradients::<One>::new(mode, &found, channel);
+        let (dgamma, dbeta) = gradients.affine(&found);
+        record(&ParameterGradients::one(number, dgamma, dbeta));
+        write(&mut pass, set, |dy, x| match gradients.in_f64 {
+            Some(in_f64) => {
+                let statistics = (f64::from(mean), f64::from(rstd));
+                narrow(in_f64.dx(mode, statistics, f64::from(dy), f64::from(x)))
+            }
+            None => gradients.narrow.dx(mode, (mean, rstd), dy, x),
+        });
+    }
+}
+
+/// Writes f(dy, x) for the elements of a set.
+#[inline(always)]
+fn write(pass: &mut Pass<'_>, set: Set, f: impl Fn(f32, f32) -> f32) {
+    let Pass { dy, x, dx: Some(dx) } = pass else { return };
+    set.for_each(|place| {
+        if let Some(dx) = dx.get_mut(place) {
+            *dx = f(get(dy, place), get(x, place));
+        }
+    });
+}
