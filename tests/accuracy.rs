@@ -11,7 +11,7 @@
 mod common {
     pub(crate) mod data;
     pub(crate) mod limits;
-    pub(crate) mod oracle;
+    pub(crate) use ops::oracle;
 }
 
 use std::fmt::Write as _;

@@ -15,14 +15,12 @@
 
 #[path = "common/golden_cases.rs"]
 mod golden_cases;
-#[path = "common/oracle.rs"]
-mod oracle;
 
 use std::fmt::Write as _;
 
 use evenkeel::{Backend, Dropout};
 use golden_cases::{CASES, Case, Data, Digest, MEMORY, Observer, Op, Values, run};
-use oracle::{Shape, Stats};
+use ops::oracle::{self, Shape, Stats};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/v1.txt");
 

@@ -12,7 +12,7 @@
 mod common {
     pub(crate) mod data;
     pub(crate) mod limits;
-    pub(crate) mod oracle;
+    pub(crate) use ops::oracle;
 }
 
 use common::data::{Rng, assert_same_bits, layout};

@@ -6,15 +6,11 @@
     reason = "statistics of counts far below the 53 bits of an f64"
 )]
 
-#[path = "reference/philox.rs"]
-#[allow(dead_code, reason = "this test needs no refinement of dropout decisions")]
-mod reference;
-
 use evenkeel::philox::philox4x32;
 use evenkeel::{Dropout, Error, Key, Philox};
+use ops::reference::philox::{self as reference, Domain, Stream};
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
-use reference::{Domain, Stream};
 
 const RANDOM123: &str = include_str!("data/random123_philox4x32_10.csv");
 const CURAND: &str = include_str!("data/curand_philox4x32_10.csv");

@@ -2,7 +2,7 @@
 
 mod common {
     pub(crate) mod data;
-    pub(crate) mod oracle;
+    pub(crate) use ops::oracle;
 }
 
 use std::alloc::{GlobalAlloc, Layout as Memory, System};

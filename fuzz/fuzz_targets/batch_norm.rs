@@ -3,16 +3,13 @@
 //! whatever the data are, and within what README promises where they are as it says.
 #![no_main]
 
-#[path = "../../tests/common/oracle.rs"]
-mod oracle;
-
 use arbitrary::Arbitrary;
 use evenkeel::{
     Affine, Backend, BatchNorm, Error, Given, Gradients, Keep, Layout, Moments, Running, Saved,
     Statistics, apart, in_place,
 };
 use libfuzzer_sys::fuzz_target;
-use oracle::{Shape, Stats};
+use ops::oracle::{self, Shape, Stats};
 
 /// What outputs hold before the call, where it matters that nothing is written.
 const UNTOUCHED: f32 = 123.5;

@@ -4,7 +4,6 @@
 //! compensated, and a mean is kept as an unevaluated pair, so that a mean of 1e7 with deviation 1
 //! leaves no error that an f32 could show.
 
-#![allow(dead_code, reason = "every test crate uses its own part of this file")]
 #![allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -13,39 +12,43 @@
 
 /// How the elements of a (batch, channels, spatial) tensor lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shape {
-    pub(crate) batch: usize,
-    pub(crate) channels: usize,
-    pub(crate) spatial: usize,
-    pub(crate) channels_last: bool,
+pub struct Shape {
+    pub batch: usize,
+    pub channels: usize,
+    pub spatial: usize,
+    pub channels_last: bool,
 }
 
 impl Shape {
     /// (N, C, S).
-    pub(crate) const fn first(batch: usize, channels: usize, spatial: usize) -> Self {
+    pub const fn first(batch: usize, channels: usize, spatial: usize) -> Self {
         Self { batch, channels, spatial, channels_last: false }
     }
 
     /// (N, S, C).
-    pub(crate) const fn last(batch: usize, spatial: usize, channels: usize) -> Self {
+    pub const fn last(batch: usize, spatial: usize, channels: usize) -> Self {
         Self { batch, channels, spatial, channels_last: true }
     }
 
     /// (N, C).
-    pub(crate) const fn dense(batch: usize, channels: usize) -> Self {
+    pub const fn dense(batch: usize, channels: usize) -> Self {
         Self::first(batch, channels, 1)
     }
 
-    pub(crate) const fn len(self) -> usize {
+    pub const fn len(self) -> usize {
         self.batch * self.channels * self.spatial
     }
 
+    pub const fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
     /// Elements that one channel's statistics are made of.
-    pub(crate) const fn reduction(self) -> usize {
+    pub const fn reduction(self) -> usize {
         self.batch * self.spatial
     }
 
-    pub(crate) const fn index(self, n: usize, c: usize, s: usize) -> usize {
+    pub const fn index(self, n: usize, c: usize, s: usize) -> usize {
         if self.channels_last {
             (n * self.spatial + s) * self.channels + c
         } else {
@@ -54,27 +57,22 @@ impl Shape {
     }
 
     /// The channel that element `i` of the slice belongs to.
-    pub(crate) const fn channel_of(self, i: usize) -> usize {
+    pub const fn channel_of(self, i: usize) -> usize {
         if self.channels_last { i % self.channels } else { i / self.spatial % self.channels }
     }
 
     /// The sample that element `i` of the slice belongs to.
-    pub(crate) const fn sample_of(self, i: usize) -> usize {
+    pub const fn sample_of(self, i: usize) -> usize {
         i / (self.channels * self.spatial)
     }
 
     /// Indices of one channel's elements, over batch and space.
-    pub(crate) fn channel(self, c: usize) -> impl Iterator<Item = usize> + Clone {
+    pub fn channel(self, c: usize) -> impl Iterator<Item = usize> + Clone {
         (0..self.batch).flat_map(move |n| (0..self.spatial).map(move |s| self.index(n, c, s)))
     }
 
     /// Indices of the elements of one group of channels in one sample.
-    pub(crate) fn group(
-        self,
-        n: usize,
-        g: usize,
-        groups: usize,
-    ) -> impl Iterator<Item = usize> + Clone {
+    pub fn group(self, n: usize, g: usize, groups: usize) -> impl Iterator<Item = usize> + Clone {
         let width = self.channels / groups;
         (g * width..(g + 1) * width)
             .flat_map(move |c| (0..self.spatial).map(move |s| self.index(n, c, s)))
@@ -83,71 +81,71 @@ impl Shape {
 
 /// A mean `mean + low` (not evaluated) and a biased variance.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Stats {
-    pub(crate) count: usize,
-    pub(crate) mean: f64,
-    pub(crate) low: f64,
-    pub(crate) var: f64,
+pub struct Stats {
+    pub count: usize,
+    pub mean: f64,
+    pub low: f64,
+    pub var: f64,
 }
 
 impl Stats {
     /// Statistics that were given, not measured.
-    pub(crate) const fn given(mean: f64, var: f64) -> Self {
+    pub const fn given(mean: f64, var: f64) -> Self {
         Self { count: 0, mean, low: 0.0, var }
     }
 
-    pub(crate) fn centred(&self, x: f64) -> f64 {
+    pub fn centred(&self, x: f64) -> f64 {
         (x - self.mean) - self.low
     }
 
     /// 1/sqrt(var + eps), and 0 where that has no value.
-    pub(crate) fn rstd(&self, eps: f64) -> f64 {
+    pub fn rstd(&self, eps: f64) -> f64 {
         let sum = self.var + eps;
         if sum == 0.0 { 0.0 } else { 1.0 / sum.sqrt() }
     }
 
     /// The unbiased variance; 0 for a single element.
-    pub(crate) fn sample_var(&self) -> f64 {
+    pub fn sample_var(&self) -> f64 {
         if self.count < 2 {
             return 0.0;
         }
         self.var * (self.count as f64) / ((self.count - 1) as f64)
     }
 
-    pub(crate) fn std_dev(&self) -> f64 {
+    pub fn std_dev(&self) -> f64 {
         self.var.sqrt()
     }
 }
 
 /// Output and statistics of a normalization.
 #[derive(Clone, Debug)]
-pub(crate) struct Normalized {
-    pub(crate) y: Vec<f64>,
+pub struct Normalized {
+    pub y: Vec<f64>,
     /// One a channel (or, for groups, one a sample and group, samples outermost).
-    pub(crate) stats: Vec<Stats>,
-    pub(crate) mean: Vec<f64>,
+    pub stats: Vec<Stats>,
+    pub mean: Vec<f64>,
     /// Biased.
-    pub(crate) var: Vec<f64>,
-    pub(crate) rstd: Vec<f64>,
+    pub var: Vec<f64>,
+    pub rstd: Vec<f64>,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Gradients {
-    pub(crate) dx: Vec<f64>,
-    pub(crate) dgamma: Vec<f64>,
-    pub(crate) dbeta: Vec<f64>,
+pub struct Gradients {
+    pub dx: Vec<f64>,
+    pub dgamma: Vec<f64>,
+    pub dbeta: Vec<f64>,
     /// Sums of the absolute values of the terms of each result: what an error is measured by.
-    pub(crate) dx_scale: Vec<f64>,
-    pub(crate) dgamma_scale: Vec<f64>,
-    pub(crate) dbeta_scale: Vec<f64>,
+    pub dx_scale: Vec<f64>,
+    pub dgamma_scale: Vec<f64>,
+    pub dbeta_scale: Vec<f64>,
 }
 
-pub(crate) fn widen(x: &[f32]) -> Vec<f64> {
+pub fn widen(x: &[f32]) -> Vec<f64> {
     x.iter().map(|&v| f64::from(v)).collect()
 }
 
 /// Neumaier's compensated sum.
-pub(crate) fn sum(terms: impl Iterator<Item = f64>) -> f64 {
+pub fn sum(terms: impl Iterator<Item = f64>) -> f64 {
     let (mut total, mut lost) = (0.0_f64, 0.0_f64);
     for term in terms {
         let next = total + term;
@@ -159,7 +157,7 @@ pub(crate) fn sum(terms: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// Mean and biased variance, two passes and a correction between them.
-pub(crate) fn moments(x: impl Iterator<Item = f64> + Clone) -> Stats {
+pub fn moments(x: impl Iterator<Item = f64> + Clone) -> Stats {
     let count = x.clone().count();
     if count == 0 {
         return Stats::given(0.0, 0.0);
@@ -175,7 +173,7 @@ pub(crate) fn moments(x: impl Iterator<Item = f64> + Clone) -> Stats {
 }
 
 /// Statistics of every channel.
-pub(crate) fn channel_stats(shape: Shape, x: &[f64]) -> Vec<Stats> {
+pub fn channel_stats(shape: Shape, x: &[f64]) -> Vec<Stats> {
     (0..shape.channels).map(|c| moments(shape.channel(c).map(|i| x[i]))).collect()
 }
 
@@ -194,7 +192,7 @@ fn normalized(y: Vec<f64>, stats: Vec<Stats>, eps: f64) -> Normalized {
 }
 
 /// y = (x − μ)·rstd·γ + β with the given statistics of each channel.
-pub(crate) fn apply(
+pub fn apply(
     shape: Shape,
     x: &[f64],
     gamma: Option<&[f64]>,
@@ -212,7 +210,7 @@ pub(crate) fn apply(
         .collect()
 }
 
-pub(crate) fn batch_norm_train(
+pub fn batch_norm_train(
     shape: Shape,
     x: &[f64],
     gamma: Option<&[f64]>,
@@ -228,7 +226,7 @@ fn given(mean: &[f64], var: &[f64]) -> Vec<Stats> {
     mean.iter().zip(var).map(|(&m, &v)| Stats::given(m, v)).collect()
 }
 
-pub(crate) fn infer(
+pub fn infer(
     shape: Shape,
     x: &[f64],
     gamma: Option<&[f64]>,
@@ -239,11 +237,11 @@ pub(crate) fn infer(
     apply(shape, x, gamma, beta, &given(mean, var), eps)
 }
 
-pub(crate) fn standardize(shape: Shape, x: &[f64], stats: &[Stats], eps: f64) -> Vec<f64> {
+pub fn standardize(shape: Shape, x: &[f64], stats: &[Stats], eps: f64) -> Vec<f64> {
     apply(shape, x, None, None, stats, eps)
 }
 
-pub(crate) fn group_norm(
+pub fn group_norm(
     shape: Shape,
     groups: usize,
     x: &[f64],
@@ -272,13 +270,7 @@ pub(crate) fn group_norm(
 }
 
 /// Gradients through `batch_norm_train`: dx = rstd·(G − mean(G) − x̂·mean(G·x̂)), G = dy·γ.
-pub(crate) fn backward(
-    shape: Shape,
-    dy: &[f64],
-    x: &[f64],
-    gamma: Option<&[f64]>,
-    eps: f64,
-) -> Gradients {
+pub fn backward(shape: Shape, dy: &[f64], x: &[f64], gamma: Option<&[f64]>, eps: f64) -> Gradients {
     let stats = channel_stats(shape, x);
     let mut out = empty_gradients(shape);
     for (c, stat) in stats.iter().enumerate() {
@@ -297,7 +289,7 @@ pub(crate) fn backward(
 }
 
 /// Gradients through `infer`: the statistics are constants, dx = rstd·G.
-pub(crate) fn backward_inference(
+pub fn backward_inference(
     shape: Shape,
     dy: &[f64],
     x: &[f64],
@@ -358,7 +350,7 @@ fn fold_bias(scale: &[f64], beta: Option<&[f64]>, mean: &[f64], bias: &[f64]) ->
 }
 
 /// Folds into weights whose first axis is the output channel; returns (weight, bias).
-pub(crate) fn fold(
+pub fn fold(
     gamma: Option<&[f64]>,
     beta: Option<&[f64]>,
     (mean, var): (&[f64], &[f64]),
@@ -373,7 +365,7 @@ pub(crate) fn fold(
 }
 
 /// Folds into the weights [in, out / groups, kernel] of a transposed convolution.
-pub(crate) fn fold_transposed(
+pub fn fold_transposed(
     (groups, kernel): (usize, usize),
     gamma: Option<&[f64]>,
     beta: Option<&[f64]>,
@@ -397,14 +389,14 @@ pub(crate) fn fold_transposed(
 }
 
 /// The distance of neighbouring f32 values at `scale` (of the subnormals at least).
-pub(crate) fn ulp(scale: f64) -> f64 {
+pub fn ulp(scale: f64) -> f64 {
     let exponent = ((scale.abs().to_bits() >> 52) as i32 - 1023).clamp(-126, 127);
     2.0_f64.powi(exponent - 23)
 }
 
 /// The error of `got` in f32 ulps at `scale`. For outputs of a normalization the scale is
 /// max(|y|, |γ| + |β|): the sum can cancel, so an error in ulps of y alone would say nothing.
-pub(crate) fn ulp_error(got: f32, want: f64, scale: f64) -> f64 {
+pub fn ulp_error(got: f32, want: f64, scale: f64) -> f64 {
     if got.is_nan() && want.is_nan() {
         return 0.0;
     }
@@ -413,6 +405,6 @@ pub(crate) fn ulp_error(got: f32, want: f64, scale: f64) -> f64 {
 }
 
 /// max(|y|, |γ| + |β|), the scale for outputs.
-pub(crate) fn output_scale(y: f64, gamma: f64, beta: f64) -> f64 {
+pub fn output_scale(y: f64, gamma: f64, beta: f64) -> f64 {
     y.abs().max(gamma.abs() + beta.abs())
 }

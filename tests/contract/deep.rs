@@ -4,9 +4,10 @@
 //! every number of blocks, above all next to a power of two, where a level is filled or opened.
 
 use evenkeel::Layout;
+use ops::draw::Kind;
+use ops::{Case, Subject, batch_norm, group_norm};
 
-use crate::data::Kind;
-use crate::{backward, batch_norm, group_norm};
+use crate::judge::{case, check, how};
 
 /// Rows of a block of columns, and elements of a block of a long plane.
 const ROWS: usize = 64;
@@ -24,17 +25,30 @@ fn pixels(spatial: usize, channels: usize) -> Layout {
     Layout::channels_last(1, spatial, channels).expect("a small layout")
 }
 
-/// `train`, `infer`, `collect`, the population form and both backward passes.
+/// A mean that is not zero, and all options.
+fn check_turn<S: Subject>(layout: Layout, turn: usize) {
+    check::<S>(&case::<S>(layout, turn), &how(Kind::Mean(3.0), turn), turn);
+}
+
+/// `train`, `collect` and `backward`: everything that reduces channels.
 fn check_channels(layout: Layout, turn: usize) {
-    batch_norm::case(layout, Kind::Mean(3.0), turn).check();
-    backward::Case { layout, x: Kind::Normal, dy: Kind::Normal, turn }.check();
+    check_turn::<batch_norm::Train>(layout, turn);
+    check_turn::<batch_norm::Collect>(layout, turn);
+    check_turn::<batch_norm::Backward>(layout, turn);
+    check_turn::<batch_norm::BackwardGiven>(layout, turn);
 }
 
 /// All channels of a sample as one group, and each as its own.
 fn check_groups(layout: Layout, turn: usize) {
     for groups in [1, layout.channels()] {
-        group_norm::Case { layout, groups, kind: Kind::Mean(3.0), turn }.check();
+        check_group(layout, groups, Kind::Mean(3.0), turn);
     }
+}
+
+fn check_group(layout: Layout, groups: usize, kind: Kind, turn: usize) {
+    let case = case::<group_norm::Forward>(layout, turn);
+    let options = group_norm::Options { groups, ..case.options };
+    check::<group_norm::Forward>(&Case { options, ..case }, &how(kind, turn), turn);
 }
 
 /// One row or element below, at and above a number of blocks.
@@ -50,24 +64,33 @@ fn channels_walked_together() {
         [planes(2, 67, 2049), planes(3, 30, 3136), planes(1, 257, 1024)].into_iter().enumerate()
     {
         check_channels(layout, turn);
-        batch_norm::case(layout, Kind::SomeConstants(3e19), turn).check();
+        let train = case::<batch_norm::Train>(layout, turn);
+        check::<batch_norm::Train>(&train, &how(Kind::SomeConstants(3e19), turn), turn);
+    }
+}
+
+/// Any subject at every small number of blocks.
+pub(crate) fn every_number_of_blocks<S: Subject>() {
+    for blocks in 1..=20 {
+        for (turn, rows) in around(blocks, ROWS).into_iter().enumerate() {
+            check_turn::<S>(columns(rows, 3), turn);
+            check_turn::<S>(pixels(rows, 3), turn);
+        }
+        check_turn::<S>(planes(1, 2, blocks * ELEMENTS), blocks);
+        // A block for every plane above 512, for 512 planes of 2, for 16 of 49.
+        check_turn::<S>(planes(blocks, 2, 513), blocks);
+        check_turn::<S>(planes(blocks * 512, 2, 2), blocks);
+        check_turn::<S>(planes(blocks * 16, 2, 49), blocks);
     }
 }
 
 #[test]
-fn every_small_number_of_blocks() {
+fn groups_of_every_small_number_of_blocks() {
     for blocks in 1..=20 {
         for (turn, rows) in around(blocks, ROWS).into_iter().enumerate() {
-            check_channels(columns(rows, 3), turn);
-            check_channels(pixels(rows, 3), turn);
             check_groups(pixels(rows, 3), turn);
         }
-        check_channels(planes(1, 2, blocks * ELEMENTS), blocks);
         check_groups(planes(1, 2, blocks * ELEMENTS), blocks);
-        // A block for every plane above 512, for 512 planes of 2, for 16 of 49.
-        check_channels(planes(blocks, 2, 513), blocks);
-        check_channels(planes(blocks * 512, 2, 2), blocks);
-        check_channels(planes(blocks * 16, 2, 49), blocks);
     }
 }
 
@@ -78,7 +101,7 @@ fn columns_of_255_to_257_blocks() {
         check_channels(columns(rows, 2), turn);
         check_channels(columns(rows, 17), turn);
         check_groups(pixels(rows, 2), turn);
-        group_norm::Case { layout: pixels(rows, 17), groups: 1, kind: Kind::Normal, turn }.check();
+        check_group(pixels(rows, 17), 1, Kind::Normal, turn);
     }
 }
 
@@ -117,8 +140,7 @@ fn groups_of_many_channels() {
     for channels in (1..=20).chain([31, 33, 63, 65, 127, 128, 129, 255, 256, 257]) {
         for spatial in [3, 65] {
             let layout = Layout::channels_last(2, spatial, channels).expect("a small layout");
-            let kind = Kind::SomeMeans(3.0);
-            group_norm::Case { layout, groups: 1, kind, turn: channels }.check();
+            check_group(layout, 1, Kind::SomeMeans(3.0), channels);
         }
     }
 }

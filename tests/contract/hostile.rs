@@ -9,13 +9,14 @@ use evenkeel::{
     apart, in_place,
 };
 
-use crate::data::{Kind, Source};
 use crate::guarded::assert_bits;
-use crate::oracle::{self, Stats, ulp};
-use crate::reference::batch_norm::{Affine, Options, infer, infer_population, train};
-use crate::reference::group_norm;
-use crate::reference::moments::Triple;
-use crate::reference::reduction::channel_places;
+use ops::Source;
+use ops::draw::Kind;
+use ops::oracle::{self, Stats, ulp};
+use ops::reference::batch_norm::{Affine, Options, infer, infer_population, train};
+use ops::reference::group_norm;
+use ops::reference::moments::Triple;
+use ops::reference::reduction::channel_places;
 
 /// The channel that a case is put into; the others hold ordinary values.
 const HOST: usize = 1;

@@ -11,19 +11,13 @@
     reason = "roundings are the subject of these tests, and sizes are small"
 )]
 
-mod backward;
-mod batch_norm;
-mod data;
 mod deep;
 mod dropout;
-mod fold;
 mod group_norm;
 mod guarded;
 mod hostile;
+mod judge;
 mod moments;
-#[path = "../common/oracle.rs"]
-mod oracle;
-#[path = "../reference/mod.rs"]
-mod reference;
 mod shapes;
 mod statistics;
+mod subjects;

@@ -2,11 +2,12 @@
 
 use evenkeel::{Layout, Moments};
 
-use crate::data::{KINDS, Kind, Source};
 use crate::guarded::{Guarded, assert_same_f64};
-use crate::reference::moments::{Triple, reduce};
-use crate::reference::reduction::along;
 use crate::shapes::LENGTHS;
+use ops::Source;
+use ops::draw::{KINDS, Kind};
+use ops::reference::moments::{Triple, reduce};
+use ops::reference::reduction::along;
 
 #[track_caller]
 fn assert_triple(actual: &Moments, expected: Triple, context: &impl std::fmt::Debug) {
@@ -48,7 +49,7 @@ fn of_many_blocks() {
 
 fn check_slice(kind: Kind, length: usize, offset: usize) {
     let x = values(kind, length);
-    let moments = Moments::of(Guarded::new(&x, offset).values());
+    let moments = Moments::of(Guarded::of(&x, offset).inside());
     assert_triple(&moments, expected(&x), &(length, kind));
 }
 
@@ -57,7 +58,7 @@ fn every_alignment_of_a_slice() {
     let x = values(Kind::Normal, 1040);
     for offset in 0..16 {
         for length in [17, 64, 300, 1040] {
-            let moments = Moments::of(Guarded::new(&x[..length], offset).values());
+            let moments = Moments::of(Guarded::of(&x[..length], offset).inside());
             assert_triple(&moments, expected(&x[..length]), &(offset, length));
         }
     }

@@ -1,45 +1,40 @@
 //! Statistics at their borders: running ones, given means and variances, given moments.
 
-use evenkeel::{
-    Backend, BatchNorm, Keep, Layout, Moments, Momentum, Running, RunningVariance, apart, in_place,
-};
+use evenkeel::{Layout, Moments, Momentum};
+use ops::batch_norm::{Backward, Infer, InferPopulation, Options, Train};
+use ops::draw::{How, Kind, ORDINARY, draw};
+use ops::{Arrays, Case, Fused, Source, Subject};
 
-use crate::data::{Kind, Source};
-use crate::guarded::{Guarded, assert_bits};
-use crate::reference::batch_norm::{Affine, Options, infer, infer_population, train};
-use crate::reference::moments::Triple;
+use crate::judge::check_against;
+use crate::shapes;
+
+/// Everything as it is drawn, but for what `change` writes.
+fn check<S: Subject<Options = Options>>(
+    layout: Layout,
+    options: Options,
+    x: Kind,
+    change: impl FnOnce(&mut Arrays),
+) {
+    let (case, how) = (Case { layout, options, fused: Fused::default() }, How { x, ..ORDINARY });
+    let mut arrays = draw::<S>(&case, &how, &mut Source::new(1));
+    change(&mut arrays);
+    let mut expected = arrays.clone();
+    S::reference(&case, &mut expected);
+    check_against::<S>(&case, &arrays, &expected, &how, 3);
+}
 
 /// Section 8's last sentence: nothing that was finite becomes infinite.
 #[test]
 fn running_variance_at_the_end_of_f32() {
     let layout = Layout::dense(4, 3).expect("a small layout");
-    let x: Vec<f32> = (0..12).map(|i| if i < 6 { 3e38 } else { -3e38 }).collect();
     for (initial, factor) in [(1.0, 0.1), (f32::MAX, 0.3), (f32::MAX, 1.0), (f32::INFINITY, 0.5)] {
-        let options = Options {
-            eps: 1e-5,
-            momentum: Momentum::Exponential(factor),
-            running_variance: RunningVariance::Unbiased,
-        };
-        let means = vec![f32::MAX, f32::INFINITY, f32::NEG_INFINITY];
-        let initial = (means, vec![initial; 3]);
-        let none = Affine { gamma: None, beta: None };
-        let expected = train(&layout, options, &x, none, (&initial.0, &initial.1));
-        for backend in Backend::available() {
-            let (mut mean, mut var) = initial.clone();
-            let mut y = x.clone();
-            BatchNorm::new(layout)
-                .momentum(options.momentum)
-                .backend(backend)
-                .train(
-                    in_place(&mut y),
-                    evenkeel::Affine::NONE,
-                    Keep { running: Some(Running { mean: &mut mean, var: &mut var }), saved: None },
-                )
-                .expect("a correct call");
-            let context = (backend.name(), &initial, factor);
-            assert_bits(&mean, &expected.running_mean, "mean", &context);
-            assert_bits(&var, &expected.running_var, "variance", &context);
-        }
+        let options = Options { momentum: Momentum::Exponential(factor), ..Options::DEFAULT };
+        check::<Train>(layout, options, Kind::Normal, |arrays| {
+            let x: Vec<f32> = (0..12).map(|i| if i < 6 { 3e38 } else { -3e38 }).collect();
+            arrays.write("x", x);
+            arrays.write("running_mean", vec![f32::MAX, f32::INFINITY, f32::NEG_INFINITY]);
+            arrays.write("running_var", vec![initial; 3]);
+        });
     }
 }
 
@@ -47,26 +42,12 @@ fn running_variance_at_the_end_of_f32() {
 #[test]
 fn cumulative_factor_of_many_batches() {
     let layout = Layout::dense(5, 2).expect("a small layout");
-    let x = Source::new(3).fill(Kind::Mean(1.0), &layout);
     for batches in [1, 2, 3, 7, (1 << 24) + 1, (1 << 24) + 3, (1 << 53) + 1, u64::MAX] {
-        let options = Options {
-            eps: 1e-5,
-            momentum: Momentum::Cumulative { batches },
-            running_variance: RunningVariance::Unbiased,
-        };
-        let none = Affine { gamma: None, beta: None };
-        let expected = train(&layout, options, &x, none, (&[0.0; 2], &[0.0; 2]));
-        let (mut mean, mut var, mut y) = ([0.0; 2], [0.0; 2], x.clone());
-        BatchNorm::new(layout)
-            .momentum(options.momentum)
-            .train(
-                in_place(&mut y),
-                evenkeel::Affine::NONE,
-                Keep { running: Some(Running { mean: &mut mean, var: &mut var }), saved: None },
-            )
-            .expect("a correct call");
-        assert_bits(&mean, &expected.running_mean, "mean", &batches);
-        assert_bits(&var, &expected.running_var, "variance", &batches);
+        let options = Options { momentum: Momentum::Cumulative { batches }, ..Options::DEFAULT };
+        check::<Train>(layout, options, Kind::Mean(1.0), |arrays| {
+            arrays.write("running_mean", vec![0.0; 2]);
+            arrays.write("running_var", vec![0.0; 2]);
+        });
     }
 }
 
@@ -98,33 +79,22 @@ fn infer_with_odd_statistics() {
     let channels = VARIANCES.len() * MEANS.len();
     let mean: Vec<f32> = (0..channels).map(|c| MEANS[c % MEANS.len()]).collect();
     let var: Vec<f32> = (0..channels).map(|c| VARIANCES[c / MEANS.len()]).collect();
-    let beta = Source::new(3).normals(channels);
     let dense = Layout::dense(7, channels).expect("a small layout");
     let planes = Layout::channels_first(1, channels, 7).expect("a small layout");
     for (layout, scale) in
         [dense, planes].into_iter().flat_map(|l| [1.0, 1e-38, 1e38].map(|s| (l, s)))
     {
-        let x = Source::new(1).fill(Kind::Scale(scale), &layout);
         for (turn, eps) in
             [0.0, 1e-5, 1e-300, 1e300, 1e-45, 1e38, 3e38, 1e39].into_iter().enumerate()
         {
             let gamma: Vec<f32> =
                 (0..channels).map(|c| GAMMAS[(c + turn) % GAMMAS.len()]).collect();
-            let affine = Affine { gamma: Some(&gamma), beta: Some(&beta) };
-            let expected = infer(&layout, eps, &x, affine, &mean, &var);
-            for backend in Backend::available() {
-                let mut y = Guarded::output(x.len(), 0);
-                BatchNorm::new(layout)
-                    .eps(eps)
-                    .backend(backend)
-                    .infer(
-                        apart(&x, y.inside()),
-                        evenkeel::Affine { gamma: affine.gamma, beta: affine.beta },
-                        evenkeel::Given::Running { mean: &mean, var: &var },
-                    )
-                    .expect("a correct call");
-                y.assert(&expected, "y", &(backend.name(), layout, scale, eps));
-            }
+            let options = Options { eps, ..Options::DEFAULT };
+            check::<Infer>(layout, options, Kind::Scale(scale), |arrays| {
+                arrays.write("mean", mean.clone());
+                arrays.write("var", var.clone());
+                arrays.write("gamma", gamma);
+            });
         }
     }
 }
@@ -158,26 +128,58 @@ fn population_with_given_moments() {
         (5, 1.0, 5.0 * 2.0_f64.powi(127)),
     ];
     let moments = parts.map(|(n, mean, m2)| Moments::from_parts(n, mean, m2));
-    let triples = parts.map(|(n, mean, m2)| Triple::from_parts(n, mean, m2));
     let layout = Layout::dense(50, parts.len()).expect("a small layout");
-    let x = Source::new(2).fill(Kind::Normal, &layout);
     for (turn, eps) in [0.0, 1e-5, 1e-80, 1e38, 1e300].into_iter().enumerate() {
-        // Every channel meets five of the seven factors.
-        let gamma: Vec<f32> = (0..parts.len()).map(|c| GAMMAS[(c + turn) % GAMMAS.len()]).collect();
-        for affine in [None, Some(&gamma[..])].map(|gamma| Affine { gamma, beta: None }) {
-            let expected = infer_population(&layout, eps, &x, affine, &triples);
-            for backend in Backend::available() {
-                let mut y = Guarded::output(x.len(), 3);
-                BatchNorm::new(layout)
-                    .eps(eps)
-                    .backend(backend)
-                    .infer(
-                        apart(&x, y.inside()),
-                        evenkeel::Affine { gamma: affine.gamma, beta: None },
-                        evenkeel::Given::Population(&moments),
-                    )
-                    .expect("a correct call");
-                y.assert(&expected, "y", &(backend.name(), eps));
+        // Every channel meets five of the seven factors, and 1.
+        let gamma = (0..parts.len()).map(|c| GAMMAS[(c + turn) % GAMMAS.len()]).collect();
+        for gamma in [vec![1.0; parts.len()], gamma] {
+            let options = Options { eps, ..Options::DEFAULT };
+            check::<InferPopulation>(layout, options, Kind::Normal, |arrays| {
+                arrays.write("moments", moments.to_vec());
+                arrays.write("gamma", gamma);
+                arrays.write("beta", vec![0.0; parts.len()]);
+            });
+        }
+    }
+}
+
+/// Statistics that no forward pass of this crate saves: sums that overflow for one block or for
+/// some channels only.
+#[test]
+fn odd_saved_statistics() {
+    for layout in shapes::few() {
+        for rstd in [0.0, 1.0, 1e3, 1e38, f32::MAX, f32::INFINITY, f32::NAN] {
+            check::<Backward>(layout, Options::DEFAULT, Kind::Normal, |arrays| {
+                let channels = layout.channels();
+                let odd = |channel: usize| if channel.is_multiple_of(2) { rstd } else { 1.0 };
+                let dy = Source::new(9).fill(Kind::SomeBlocks(1e36), &layout);
+                arrays.write("dy", dy);
+                arrays.write("gamma", vec![1.0; channels]);
+                arrays.write("saved_mean", Source::new(10).normals(channels));
+                arrays.write("saved_rstd", (0..channels).map(odd).collect::<Vec<_>>());
+            });
+        }
+    }
+}
+
+/// γ and means of any bits, with deviations that are near enough to those of the data that not
+/// everything is infinite.
+#[test]
+fn gradients_with_odd_parameters() {
+    let scales = [1.0, 1e-20, 1e20, 1e-40, 1e38];
+    for (turn, layout) in shapes::few().into_iter().enumerate() {
+        for turn in (turn..).step_by(12).take(25) {
+            for centred in [false, true] {
+                let (x, dy) = (scales[turn % 5], scales[turn / 5 % 5]);
+                check::<Backward>(layout, Options::DEFAULT, Kind::Scale(x), |arrays| {
+                    let (mut source, channels) = (Source::new(turn), layout.channels());
+                    let [gamma, mean] = [(); 2].map(|()| source.odd_parameters(channels));
+                    let rstd: Vec<f32> = source.normals(channels).iter().map(|v| v / x).collect();
+                    arrays.write("dy", source.fill(Kind::Scale(dy), &layout));
+                    arrays.write("gamma", gamma);
+                    arrays.write("saved_mean", if centred { vec![0.0; channels] } else { mean });
+                    arrays.write("saved_rstd", rstd);
+                });
             }
         }
     }

@@ -26,10 +26,10 @@ enum Total {
     Merged { sums: Sums<f64>, wide: bool },
 }
 
-pub(crate) struct Gradients {
-    pub(crate) x: Vec<f32>,
-    pub(crate) gamma: Vec<f32>,
-    pub(crate) beta: Vec<f32>,
+pub struct Gradients {
+    pub x: Vec<f32>,
+    pub gamma: Vec<f32>,
+    pub beta: Vec<f32>,
 }
 
 /// One channel's inputs.
@@ -158,7 +158,7 @@ impl Gradients {
 }
 
 /// Gradients of a training step, with the saved mean and rstd.
-pub(crate) fn backward(
+pub fn backward(
     layout: &Layout,
     dy: &[f32],
     x: &[f32],
@@ -190,7 +190,7 @@ pub(crate) fn backward(
 }
 
 /// Gradients at inference statistics.
-pub(crate) fn backward_inference(
+pub fn backward_inference(
     layout: &Layout,
     eps: f64,
     dy: &[f32],

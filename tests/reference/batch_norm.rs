@@ -8,7 +8,7 @@ use super::reduction::{channel_places, of_channel};
 
 /// Section 6: what a channel's (or a group's) elements are normalized with.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Constants {
+pub struct Constants {
     mean_hi: f32,
     mean_lo: f32,
     mean: f64,
@@ -17,7 +17,7 @@ pub(crate) struct Constants {
 }
 
 impl Constants {
-    pub(crate) fn of(reduced: Reduced, eps: f64) -> Self {
+    pub fn of(reduced: Reduced, eps: f64) -> Self {
         match reduced {
             Reduced::OneBlock { n, m, c, m2 } => Self::in_f32(m, c, f64::from(m2) / n as f64, eps),
             Reduced::Merged { triple, wide } => Self::merged(triple, wide, eps),
@@ -39,12 +39,12 @@ impl Constants {
     }
 
     /// Given statistics (inference) are one block in f32.
-    pub(crate) fn given(mean: f32, variance: f32, eps: f64) -> Self {
+    pub fn given(mean: f32, variance: f32, eps: f64) -> Self {
         Self::in_f32(mean, 0.0, variance.into(), eps)
     }
 
     /// Given moments are more blocks.
-    pub(crate) fn population(triple: Triple, eps: f64) -> Self {
+    pub fn population(triple: Triple, eps: f64) -> Self {
         Self::merged(triple, outside_f32(triple.variance()), eps)
     }
 
@@ -61,7 +61,7 @@ impl Constants {
     }
 
     /// rstd as section 6 saves it.
-    pub(crate) fn saved_rstd(self) -> f32 {
+    pub fn saved_rstd(self) -> f32 {
         saturate(self.rstd as f32)
     }
 
@@ -75,7 +75,7 @@ impl Constants {
     }
 
     /// Section 7.
-    pub(crate) fn apply(self, x: f32, gamma: f32, beta: f32) -> f32 {
+    pub fn apply(self, x: f32, gamma: f32, beta: f32) -> f32 {
         match self.factor(gamma) {
             Some(g) => ((x - self.mean_hi) - self.mean_lo) * g + beta,
             None => self.apply_wide(x, gamma, beta),
@@ -83,7 +83,7 @@ impl Constants {
     }
 
     /// Section 7, where γ differs from element to element.
-    pub(crate) fn apply_each(self, x: f32, gamma: f32, beta: f32) -> f32 {
+    pub fn apply_each(self, x: f32, gamma: f32, beta: f32) -> f32 {
         match self.factor(1.0) {
             Some(rstd) => (((x - self.mean_hi) - self.mean_lo) * rstd) * gamma + beta,
             None => self.apply_wide(x, gamma, beta),
@@ -104,7 +104,7 @@ fn could_overflow(mean_hi: f32) -> bool {
 }
 
 /// Saved statistics (section 6).
-pub(crate) fn saved(reduced: Reduced, eps: f64) -> (f32, f32) {
+pub fn saved(reduced: Reduced, eps: f64) -> (f32, f32) {
     let constants = Constants::of(reduced, eps);
     (constants.saved_mean(), constants.saved_rstd())
 }
@@ -143,40 +143,40 @@ fn updated(r: f32, a: f32, v: f32) -> f32 {
 
 /// The options of a training step.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Options {
-    pub(crate) eps: f64,
-    pub(crate) momentum: Momentum,
-    pub(crate) running_variance: RunningVariance,
+pub struct Options {
+    pub eps: f64,
+    pub momentum: Momentum,
+    pub running_variance: RunningVariance,
 }
 
 /// All that a training step writes.
 #[derive(Clone, Debug)]
-pub(crate) struct Trained {
-    pub(crate) y: Vec<f32>,
-    pub(crate) running_mean: Vec<f32>,
-    pub(crate) running_var: Vec<f32>,
-    pub(crate) saved_mean: Vec<f32>,
-    pub(crate) saved_rstd: Vec<f32>,
+pub struct Trained {
+    pub y: Vec<f32>,
+    pub running_mean: Vec<f32>,
+    pub running_var: Vec<f32>,
+    pub saved_mean: Vec<f32>,
+    pub saved_rstd: Vec<f32>,
 }
 
 /// A missing γ is 1, a missing β is 0.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Affine<'a> {
-    pub(crate) gamma: Option<&'a [f32]>,
-    pub(crate) beta: Option<&'a [f32]>,
+pub struct Affine<'a> {
+    pub gamma: Option<&'a [f32]>,
+    pub beta: Option<&'a [f32]>,
 }
 
 impl Affine<'_> {
-    pub(crate) fn gamma(&self, channel: usize) -> f32 {
+    pub fn gamma(&self, channel: usize) -> f32 {
         self.gamma.map_or(1.0, |values| values[channel])
     }
 
-    pub(crate) fn beta(&self, channel: usize) -> f32 {
+    pub fn beta(&self, channel: usize) -> f32 {
         self.beta.map_or(0.0, |values| values[channel])
     }
 }
 
-pub(crate) fn train(
+pub fn train(
     layout: &Layout,
     options: Options,
     x: &[f32],
@@ -221,7 +221,7 @@ fn apply_channel(
     }
 }
 
-pub(crate) fn infer(
+pub fn infer(
     layout: &Layout,
     eps: f64,
     x: &[f32],
@@ -238,7 +238,7 @@ pub(crate) fn infer(
 }
 
 /// The old value before the new one (section 11).
-pub(crate) fn collect(layout: &Layout, x: &[f32], moments: &mut [Triple]) {
+pub fn collect(layout: &Layout, x: &[f32], moments: &mut [Triple]) {
     if layout.is_empty() {
         return;
     }
@@ -247,7 +247,7 @@ pub(crate) fn collect(layout: &Layout, x: &[f32], moments: &mut [Triple]) {
     }
 }
 
-pub(crate) fn infer_population(
+pub fn infer_population(
     layout: &Layout,
     eps: f64,
     x: &[f32],
@@ -263,7 +263,7 @@ pub(crate) fn infer_population(
 }
 
 /// Section 11: inference without γ and β, and a choice for constant features.
-pub(crate) fn standardize(
+pub fn standardize(
     layout: &Layout,
     eps: f64,
     constant: Constant,

@@ -3,7 +3,7 @@
 use super::batch_norm::Affine;
 
 /// `channel_of` names the output channel of each weight.
-pub(crate) fn fold(
+pub fn fold(
     eps: f64,
     affine: Affine<'_>,
     (mean, var): (&[f32], &[f32]),

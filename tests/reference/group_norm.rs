@@ -6,10 +6,10 @@ use super::batch_norm::{Affine, Constants, saved};
 use super::moments::{Reduced, merge_all, reduce};
 use super::reduction::{Reduction, along, column, place};
 
-pub(crate) struct Forward {
-    pub(crate) y: Vec<f32>,
-    pub(crate) saved_mean: Vec<f32>,
-    pub(crate) saved_rstd: Vec<f32>,
+pub struct Forward {
+    pub y: Vec<f32>,
+    pub saved_mean: Vec<f32>,
+    pub saved_rstd: Vec<f32>,
 }
 
 /// One group of one sample.
@@ -44,7 +44,7 @@ impl Group {
     }
 }
 
-pub(crate) fn forward(
+pub fn forward(
     layout: &Layout,
     groups: usize,
     eps: f64,

@@ -11,13 +11,12 @@
     reason = "a cast is how the contract's conversions are written"
 )]
 
-pub(crate) mod backward;
-pub(crate) mod batch_norm;
-pub(crate) mod dropout;
-pub(crate) mod fold;
-pub(crate) mod group_norm;
-pub(crate) mod moments;
-#[allow(dead_code, reason = "`fold_in` is compared in tests/known_answers.rs, which includes it")]
-pub(crate) mod philox;
-pub(crate) mod real;
-pub(crate) mod reduction;
+pub mod backward;
+pub mod batch_norm;
+pub mod dropout;
+pub mod fold;
+pub mod group_norm;
+pub mod moments;
+pub mod philox;
+pub mod real;
+pub mod reduction;

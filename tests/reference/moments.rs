@@ -5,12 +5,12 @@ use super::reduction::{Block, Reduction, tree};
 
 /// Count, mean and sum of squared deviations, as blocks are merged and as `Moments` holds them.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Triple {
-    pub(crate) n: u64,
-    pub(crate) mean: f64,
+pub struct Triple {
+    pub n: u64,
+    pub mean: f64,
     /// Section 11's low part of the mean; a block has none.
-    pub(crate) low: f64,
-    pub(crate) m2: f64,
+    pub low: f64,
+    pub m2: f64,
 }
 
 /// A block's moments, with the mean as an unevaluated sum m + c.
@@ -23,7 +23,7 @@ struct BlockMoments<F> {
 
 /// What section 5 makes of a reduction.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Reduced {
+pub enum Reduced {
     /// One block, not rescued: everything stays in f32.
     OneBlock { n: u64, m: f32, c: f32, m2: f32 },
     /// More blocks, or a rescued one.
@@ -61,7 +61,7 @@ fn deviations<F: Real>(block: &Block, value: &impl Fn(usize) -> F, m: F) -> (F, 
 }
 
 /// Section 5's merge of two triples.
-pub(crate) fn merge(a: Triple, b: Triple) -> Triple {
+pub fn merge(a: Triple, b: Triple) -> Triple {
     let (n_a, n_b) = (a.n as f64, b.n as f64);
     let total = n_a + n_b;
     let delta = b.mean - a.mean;
@@ -74,13 +74,13 @@ pub(crate) fn merge(a: Triple, b: Triple) -> Triple {
 }
 
 /// Neither zero nor between 2^-126 (included) and 2^128 (excluded).
-pub(crate) fn outside_f32(variance: f64) -> bool {
+pub fn outside_f32(variance: f64) -> bool {
     let fits = variance >= 2.0_f64.powi(-126) && variance < 2.0_f64.powi(128);
     variance != 0.0 && !fits
 }
 
 /// Sections 4 and 5 for one reduction.
-pub(crate) fn reduce(x: &[f32], reduction: &Reduction) -> Reduced {
+pub fn reduce(x: &[f32], reduction: &Reduction) -> Reduced {
     let mut any_rescued = false;
     let mut triples = Vec::new();
     for block in &reduction.blocks {
@@ -101,14 +101,14 @@ pub(crate) fn reduce(x: &[f32], reduction: &Reduction) -> Reduced {
 }
 
 /// The merged moments of several parts; `wide` where one of them already is.
-pub(crate) fn merge_all(triples: &[Triple], wide: bool) -> Reduced {
+pub fn merge_all(triples: &[Triple], wide: bool) -> Reduced {
     let triple = tree(triples, &merge);
     Reduced::Merged { triple, wide: wide || outside_f32(triple.variance()) }
 }
 
 impl Reduced {
     /// Section 11: the triple that `Moments::of` and `collect` give.
-    pub(crate) fn triple(self) -> Triple {
+    pub fn triple(self) -> Triple {
         match self {
             Self::OneBlock { n, m, c, m2 } => {
                 Triple::from_parts(n, f64::from(m) + f64::from(c), f64::from(m2))
@@ -117,26 +117,26 @@ impl Reduced {
         }
     }
 
-    pub(crate) fn is_wide(self) -> bool {
+    pub fn is_wide(self) -> bool {
         matches!(self, Self::Merged { wide: true, .. })
     }
 }
 
 impl Triple {
-    pub(crate) const EMPTY: Self = Self { n: 0, mean: 0.0, low: 0.0, m2: 0.0 };
+    pub const EMPTY: Self = Self { n: 0, mean: 0.0, low: 0.0, m2: 0.0 };
 
     /// Section 11: moments of no values have mean 0 and M2 0, whatever they are put together from.
-    pub(crate) fn from_parts(n: u64, mean: f64, m2: f64) -> Self {
+    pub fn from_parts(n: u64, mean: f64, m2: f64) -> Self {
         if n == 0 { Self::EMPTY } else { Self { n, mean, low: 0.0, m2 } }
     }
 
     /// var = M2 / N, and 0 of nothing (section 6).
-    pub(crate) fn variance(self) -> f64 {
+    pub fn variance(self) -> f64 {
         if self.n == 0 { 0.0 } else { self.m2 / self.n as f64 }
     }
 
     /// Section 11: an empty part leaves the other as it is.
-    pub(crate) fn merged(self, other: Self) -> Self {
+    pub fn merged(self, other: Self) -> Self {
         if self.n == 0 {
             other
         } else if other.n == 0 {
@@ -157,7 +157,7 @@ impl Triple {
     }
 
     /// Section 11: Welford's recurrence.
-    pub(crate) fn pushed(self, x: f64) -> Self {
+    pub fn pushed(self, x: f64) -> Self {
         let n = self.n.saturating_add(1);
         let delta = (x - self.mean) - self.low;
         let (mean, low) = self.moved(delta / n as f64);

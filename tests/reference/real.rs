@@ -3,7 +3,7 @@
 use std::ops::{Add, Div, Mul, Sub};
 
 /// f32 or f64: rules that hold "in f32" and again "with f64 in every place" are written once.
-pub(crate) trait Real:
+pub trait Real:
     Copy
     + PartialOrd
     + Add<Output = Self>
@@ -64,12 +64,12 @@ impl Real for f64 {
 }
 
 /// rstd64 = 1 / sqrt(variance + eps), and 0 where the sum is exactly zero (section 6).
-pub(crate) fn reciprocal_root(variance: f64, eps: f64) -> f64 {
+pub fn reciprocal_root(variance: f64, eps: f64) -> f64 {
     let sum = variance + eps;
     if sum == 0.0 { 0.0 } else { 1.0 / sum.sqrt() }
 }
 
 /// "A value above the largest finite f32 becomes that number."
-pub(crate) fn saturate(value: f32) -> f32 {
+pub fn saturate(value: f32) -> f32 {
     if value > f32::MAX { f32::MAX } else { value }
 }

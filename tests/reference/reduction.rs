@@ -7,20 +7,20 @@ use evenkeel::Layout;
 use super::real::Real;
 
 /// One element (or none, past a block's end) for every lane.
-pub(crate) type Group = Vec<Option<usize>>;
+pub type Group = Vec<Option<usize>>;
 
 /// One set of accumulators, one a lane, and the groups that are added to it in turn.
-pub(crate) type Chain = Vec<Group>;
+pub type Chain = Vec<Group>;
 
 /// Up to 64 groups, dealt out to four chains.
-pub(crate) struct Block {
+pub struct Block {
     lanes: usize,
     chains: [Chain; 4],
 }
 
 /// All blocks of one mean and variance. The numbers in it are places in the data.
-pub(crate) struct Reduction {
-    pub(crate) blocks: Vec<Block>,
+pub struct Reduction {
+    pub blocks: Vec<Block>,
 }
 
 const LANES: usize = 16;
@@ -39,16 +39,16 @@ impl Block {
         Self { lanes, chains }
     }
 
-    pub(crate) fn elements(&self) -> impl Iterator<Item = usize> {
+    pub fn elements(&self) -> impl Iterator<Item = usize> {
         self.chains.iter().flatten().flatten().flatten().copied()
     }
 
-    pub(crate) fn count(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.elements().count() as u64
     }
 
     /// Σ term(i) over the block.
-    pub(crate) fn sum<F: Real>(&self, term: impl Fn(usize) -> F) -> F {
+    pub fn sum<F: Real>(&self, term: impl Fn(usize) -> F) -> F {
         let lanes = self.lanes;
         let mut chain_sums = vec![vec![F::ZERO; lanes]; 4];
         for (sums, chain) in chain_sums.iter_mut().zip(&self.chains) {
@@ -75,7 +75,7 @@ fn fold<F: Real>(mut lanes: Vec<F>) -> F {
 }
 
 /// Section 3: a reduction over contiguous segments of equal length.
-pub(crate) fn along(segments: &[Range<usize>]) -> Reduction {
+pub fn along(segments: &[Range<usize>]) -> Reduction {
     let length = segments[0].len();
     let mut in_block = 1;
     while 2 * in_block * length <= BLOCK {
@@ -97,13 +97,13 @@ fn groups(places: &[usize]) -> Vec<Group> {
 
 /// Section 10: a reduction down one column, given the places of its values row by row. A group is a
 /// row, and has one lane.
-pub(crate) fn column(values: &[usize]) -> Reduction {
+pub fn column(values: &[usize]) -> Reduction {
     let block = |rows: &[usize]| Block::new(rows.iter().map(|&i| vec![Some(i)]).collect());
     Reduction { blocks: values.chunks(64).map(block).collect() }
 }
 
 /// The place of one value in memory.
-pub(crate) fn place(layout: &Layout, sample: usize, channel: usize, position: usize) -> usize {
+pub fn place(layout: &Layout, sample: usize, channel: usize, position: usize) -> usize {
     if layout.is_channels_last() {
         (sample * layout.spatial() + position) * layout.channels() + channel
     } else {
@@ -112,7 +112,7 @@ pub(crate) fn place(layout: &Layout, sample: usize, channel: usize, position: us
 }
 
 /// The places of a channel's values, in the order in which they lie in memory.
-pub(crate) fn channel_places(layout: &Layout, channel: usize) -> Vec<usize> {
+pub fn channel_places(layout: &Layout, channel: usize) -> Vec<usize> {
     (0..layout.batch())
         .flat_map(|sample| {
             (0..layout.spatial()).map(move |position| place(layout, sample, channel, position))
@@ -121,7 +121,7 @@ pub(crate) fn channel_places(layout: &Layout, channel: usize) -> Vec<usize> {
 }
 
 /// Section 10, first table.
-pub(crate) fn of_channel(layout: &Layout, channel: usize) -> Reduction {
+pub fn of_channel(layout: &Layout, channel: usize) -> Reduction {
     let spatial = layout.spatial();
     if layout.channels() == 1 {
         along(std::slice::from_ref(&(0..layout.batch() * spatial)))
@@ -137,7 +137,7 @@ pub(crate) fn of_channel(layout: &Layout, channel: usize) -> Reduction {
 }
 
 /// Section 4 and 5's "fixed binary tree": the largest power of two below k, and the rest.
-pub(crate) fn tree<T: Clone>(parts: &[T], merge: &impl Fn(T, T) -> T) -> T {
+pub fn tree<T: Clone>(parts: &[T], merge: &impl Fn(T, T) -> T) -> T {
     if let [one] = parts {
         return one.clone();
     }

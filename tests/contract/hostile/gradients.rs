@@ -3,10 +3,10 @@
 use evenkeel::{Backend, BatchNorm, Gradients, Layout, Statistics};
 
 use super::{CHANNELS, HOST, among, assert_near, host_of, hosted, layouts};
-use crate::data::Source;
 use crate::guarded::assert_bits;
-use crate::oracle::Stats;
-use crate::reference::backward::{self, backward, backward_inference};
+use ops::Source;
+use ops::oracle::Stats;
+use ops::reference::backward::{self, backward, backward_inference};
 
 /// One channel's gradients, with saved statistics as they come.
 #[derive(Clone, Debug)]

@@ -1,14 +1,13 @@
-//! Test data: the kinds that the rules of docs/NUMERICS.md were written for, and their borders.
+//! Test data: the kinds that the rules of docs/NUMERICS.md were written for, and their borders; and
+//! how the slices of a call are drawn.
 
-use evenkeel::Layout;
-use rand_core::{Rng, SeedableRng};
-use rand_xoshiro::Xoshiro256PlusPlus;
-
-use crate::reference::reduction::place;
+use crate::subject::shape;
+use crate::{Array, Arrays, Case, Holds, Role, Slot, Source, Subject};
+use evenkeel::{Layout, Moments};
 
 /// A kind of data. Numbers in a variant are its magnitudes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
+pub enum Kind {
     Normal,
     /// Deviation 1 about a mean.
     Mean(f32),
@@ -32,13 +31,15 @@ pub(crate) enum Kind {
     Zeros,
     /// Constant but for a few elements.
     Nearly(f32, f32),
+    /// Normal, with what a multiplication by zero would not remove.
+    WithOdd,
     /// Any bit pattern: infinities, NaNs and subnormals too.
     AnyBits,
     /// Any bit pattern of a number.
     AnyFinite,
 }
 
-pub(crate) const KINDS: [Kind; 50] = [
+pub const KINDS: [Kind; 51] = [
     Kind::Normal,
     Kind::Mean(1e6),
     Kind::Mean(1e7),
@@ -87,38 +88,95 @@ pub(crate) const KINDS: [Kind; 50] = [
     Kind::Zeros,
     Kind::Nearly(1.0, 1.000_000_1),
     Kind::Nearly(1e-30, -1e-30),
+    Kind::WithOdd,
     Kind::AnyBits,
     Kind::AnyFinite,
 ];
 
-pub(crate) struct Source(Xoshiro256PlusPlus);
+/// How the slices of a case are drawn.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    pub x: Kind,
+    pub dy: Kind,
+    /// Parameters and statistics of any bits, that no data need have.
+    pub odd: bool,
+    /// Which optional slots are there: a bit for each number.
+    pub present: u32,
+}
 
-impl Source {
-    pub(crate) fn new(seed: usize) -> Self {
-        Self(Xoshiro256PlusPlus::seed_from_u64(seed as u64))
+/// All optional slots but a residual.
+pub const ALL: u32 = (1 << crate::call::RESIDUAL) - 1;
+
+/// Ordinary data, and everything that may be left out is there.
+pub const ORDINARY: How = How { x: Kind::Normal, dy: Kind::Normal, odd: false, present: ALL };
+
+/// What the results hold before a call.
+pub const UNWRITTEN: f32 = -7.0;
+
+/// Draws all slices of a case.
+pub fn draw<S: Subject>(case: &Case<S::Options>, how: &How, source: &mut Source<'_>) -> Arrays {
+    let mut arrays = Arrays::new(S::SLOTS);
+    for (place, slot) in S::SLOTS.iter().enumerate() {
+        if slot.optional.is_none_or(|number| how.present >> number & 1 == 1) {
+            *arrays.at_mut(place) = array(case, slot, how, source);
+        }
+    }
+    if !how.odd {
+        S::prepare(case, &mut arrays);
+    }
+    arrays
+}
+
+fn array<O>(case: &Case<O>, slot: &Slot<O>, how: &How, source: &mut Source<'_>) -> Array {
+    let len = (slot.len)(case);
+    let nothing = matches!(slot.role, Role::Write | Role::Result);
+    match slot.holds {
+        Holds::Bytes => vec![0xC3_u8; len].into(),
+        _ if nothing => vec![UNWRITTEN; len].into(),
+        Holds::Moments => (0..len).map(|_| source.moments()).collect::<Vec<_>>().into(),
+        Holds::Data => source.fill(how.x, &case.layout).into(),
+        Holds::Gradient => source.fill(how.dy, &case.layout).into(),
+        Holds::Any => source.normals(len).into(),
+        Holds::Positive => source.variances(len).into(),
+        _ if how.odd => source.odd_parameters(len).into(),
+        Holds::Variance | Holds::SavedRstd => source.variances(len).into(),
+        Holds::Gamma | Holds::Beta | Holds::Mean | Holds::SavedMean | Holds::Nothing => {
+            source.normals(len).into()
+        }
+    }
+}
+
+impl Source<'_> {
+    /// Moments of some values about 0.
+    fn moments(&mut self) -> Moments {
+        let n = self.bits() % 100;
+        Moments::from_parts(n, self.normal().into(), n as f64 * self.unit())
     }
 
-    pub(crate) fn bits(&mut self) -> u64 {
-        self.0.next_u64()
+    /// Any small layout, often with a size of one, sometimes of none; and now and then a long one.
+    pub fn layout(&mut self) -> Layout {
+        const LIMITS: [[usize; 3]; 4] = [[6, 40, 12], [4, 3, 300], [300, 5, 2], [2, 2, 1500]];
+        let [batch, channels, spatial] = self.choose(&LIMITS).map(|limit| self.below(limit));
+        let spatial = if self.one_in(3) { 1 } else { spatial };
+        if self.one_in(2) {
+            Layout::channels_first(batch, channels, spatial)
+        } else {
+            Layout::channels_last(batch, spatial, channels)
+        }
+        .expect("small sizes are valid")
     }
 
-    /// Evenly spread below 1.
-    pub(crate) fn unit(&mut self) -> f64 {
-        (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
+    /// An eps of every kind that is valid.
+    pub fn eps(&mut self) -> f64 {
+        self.choose(&[1e-5, 0.0])
     }
 
-    /// Nearly normal: a sum of 12 uniform numbers.
-    pub(crate) fn normal(&mut self) -> f32 {
-        let sum: f64 = (0..12).map(|_| self.unit()).sum();
-        (sum - 6.0) as f32
-    }
-
-    pub(crate) fn normals(&mut self, count: usize) -> Vec<f32> {
+    pub fn normals(&mut self, count: usize) -> Vec<f32> {
         (0..count).map(|_| self.normal()).collect()
     }
 
     /// For γ, β and given statistics: zeros, ordinary values, and any bits at all.
-    pub(crate) fn odd_parameters(&mut self, count: usize) -> Vec<f32> {
+    pub fn odd_parameters(&mut self, count: usize) -> Vec<f32> {
         (0..count)
             .map(|_| match self.bits() % 8 {
                 0 => 0.0,
@@ -129,16 +187,12 @@ impl Source {
     }
 
     /// For variances: positive, about 1, some of them 0.
-    pub(crate) fn variances(&mut self, count: usize) -> Vec<f32> {
+    pub fn variances(&mut self, count: usize) -> Vec<f32> {
         (0..count).map(|_| (self.normal() + 1.0).max(0.0)).collect()
     }
 
-    fn one_in(&mut self, n: u64) -> bool {
-        self.bits().is_multiple_of(n)
-    }
-
     /// Values of a kind for every place of the layout.
-    pub(crate) fn fill(&mut self, kind: Kind, layout: &Layout) -> Vec<f32> {
+    pub fn fill(&mut self, kind: Kind, layout: &Layout) -> Vec<f32> {
         let mut x = vec![0.0; layout.len()];
         let special = (layout.channels() / 2, self.bits() as usize % layout.len().max(1));
         for sample in 0..layout.batch() {
@@ -151,7 +205,7 @@ impl Source {
                         chosen: order == special.1 % (layout.batch() * layout.spatial()),
                         in_chosen_channel: channel == special.0,
                     };
-                    x[place(layout, sample, channel, position)] = self.value(kind, &at);
+                    x[shape(layout).index(sample, channel, position)] = self.value(kind, &at);
                 }
             }
         }
@@ -181,6 +235,10 @@ impl Source {
                 } else {
                     value
                 }
+            }
+            Kind::WithOdd => {
+                let odd = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 1e-45, f32::MAX];
+                if self.one_in(5) { self.choose(&odd) } else { normal }
             }
             Kind::AnyBits => f32::from_bits(self.bits() as u32),
             Kind::AnyFinite => {

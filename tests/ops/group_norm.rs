@@ -1,0 +1,117 @@
+//! Group normalization.
+
+use crate::call::{Args, Case, Op, Slot, affine, decorated};
+use evenkeel::{Backend, Error, GroupNorm, Saved};
+
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub groups: usize,
+    pub eps: f64,
+}
+
+fn statistics(case: &Case<Options>) -> usize {
+    case.layout.batch() * case.options.groups
+}
+
+pub struct Forward;
+
+impl Op for Forward {
+    const NAME: &'static str = "GroupNorm::forward";
+    type Options = Options;
+    const SLOTS: &'static [Slot<Options>] = &[
+        Slot::x(),
+        Slot::y(),
+        Slot::residual(),
+        Slot::gamma(),
+        Slot::beta(),
+        Slot::write("saved_mean", statistics).optional(3),
+        Slot::write("saved_rstd", statistics).optional(3),
+    ];
+
+    fn call(case: &Case<Options>, backend: Backend, args: Args<'_>) -> Result<(), Error> {
+        let [x, y, residual, gamma, beta, mean, rstd, ..] = args;
+        let saved = mean.pair(rstd).map(|[mean, rstd]| Saved { mean, rstd });
+        GroupNorm::new(case.layout, case.options.groups)
+            .eps(case.options.eps)
+            .backend(backend)
+            .forward(decorated(case, x, y, residual), affine(gamma, beta), saved)
+    }
+}
+
+#[cfg(feature = "judges")]
+mod judged {
+    use super::{Forward, Options};
+    use crate::batch_norm::{SAVED, normalized, reference_affine, saved};
+    use crate::call::Case;
+    use crate::oracle;
+    use crate::reference::group_norm as reference;
+    use crate::subject::{Expected, Limits, Subject, shape};
+    use crate::{Arrays, Source};
+    use evenkeel::{Error, Layout};
+
+    impl Subject for Forward {
+        #[rustfmt::skip]
+        const LIMITS: &'static [(&'static str, Limits)] = &[
+            ("y", [2.75, 3.75, 3.50, 3.25, 2.75, 0.25, 0.25, 3.50, 0.75, 0.75, 3.50, 0.75, 0.75, 0.75, 1.25, 1.25, 2.75]),
+            SAVED[0],
+            SAVED[1],
+        ];
+        const NORMALIZES: bool = true;
+
+        fn options(layout: &Layout, source: &mut Source<'_>) -> Options {
+            let channels = layout.channels();
+            let groups: Vec<usize> =
+                (1..=channels.max(1)).filter(|&g| channels.is_multiple_of(g)).collect();
+            Options { groups: source.choose(&groups), eps: source.eps() }
+        }
+
+        fn with_eps(options: Options, eps: f64) -> Option<Options> {
+            Some(Options { eps, ..options })
+        }
+
+        fn refused(layout: &Layout) -> Vec<(Options, Error)> {
+            let channels = layout.channels();
+            let groups =
+                |groups, eps| (Options { groups, eps }, Error::Groups { channels, groups });
+            let bad = (channels + 1..channels + 9).chain([0, usize::MAX]);
+            // The groups come first.
+            let bad_groups = bad.flat_map(|g| [groups(g, 1e-5), groups(g, -1.0)]);
+            let bad_eps = [f64::NAN, -1e-5, f64::INFINITY, f64::NEG_INFINITY];
+            let bad_eps =
+                bad_eps.map(|eps| (Options { groups: 1, eps }, Error::Epsilon { found: eps }));
+            bad_groups.filter(|_| channels > 0).chain(bad_eps).collect()
+        }
+
+        fn reference(case: &Case<Options>, arrays: &mut Arrays) {
+            if case.layout.is_empty() {
+                return;
+            }
+            let (Options { groups, eps }, affine) = (case.options, reference_affine(arrays));
+            let out = reference::forward(&case.layout, groups, eps, arrays.f32("x"), affine);
+            arrays.write("y", out.y);
+            arrays.write("saved_mean", out.saved_mean);
+            arrays.write("saved_rstd", out.saved_rstd);
+        }
+
+        fn oracle(case: &Case<Options>, arrays: &Arrays) -> Vec<Expected> {
+            let (shape, Options { groups, eps }) = (shape(&case.layout), case.options);
+            let x = arrays.wide("x");
+            let rows = (0..shape.batch).flat_map(|n| (0..groups).map(move |g| (n, g)));
+            let stats: Vec<_> = rows
+                .map(|(n, g)| oracle::moments(shape.group(n, g, groups).map(|i| x[i])))
+                .collect();
+            let width = shape.channels / groups;
+            let row = |i: usize| shape.sample_of(i) * groups + shape.channel_of(i) / width;
+            let mut out = vec![normalized(arrays, |i| (&stats[row(i)], shape.channel_of(i)), eps)];
+            if arrays.has("saved_mean") {
+                out.extend(saved(&stats, eps));
+            }
+            out
+        }
+
+        fn meets(case: &Case<Options>, from: (usize, usize), to: (usize, usize)) -> bool {
+            let width = case.layout.channels() / case.options.groups;
+            from.0 == to.0 && from.1 / width == to.1 / width
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Every operation as the judges see it.
+//!
+//! An operation is one file here. It describes each of its verbs once, by two traits: [`Op`] (the
+//! slices and the call) and [`Subject`] (what the call must give: by the reference to the bit, by
+//! the oracle within limits). The judges, files in `tests/`, walk over [`for_every_subject`].
+//!
+//! [`reference`] and [`oracle`] share no code with the crate under test.
+
+#![cfg_attr(not(feature = "judges"), no_std)]
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "sizes are small, and rounding is the subject"
+)]
+
+pub mod batch_norm;
+pub mod call;
+pub mod dropout;
+pub mod group_norm;
+pub mod source;
+pub mod standardize;
+
+#[cfg(feature = "judges")]
+pub mod arrays;
+#[cfg(feature = "judges")]
+pub mod draw;
+#[cfg(feature = "judges")]
+#[path = "../common/oracle.rs"]
+pub mod oracle;
+#[cfg(feature = "judges")]
+#[path = "../reference/mod.rs"]
+pub mod reference;
+#[cfg(feature = "judges")]
+pub mod rows;
+#[cfg(feature = "judges")]
+pub mod subject;
+
+pub use call::{Arg, Args, Case, Fused, Holds, Op, Role, Slot};
+pub use source::Source;
+#[cfg(feature = "judges")]
+pub use {
+    arrays::{Array, Arrays},
+    subject::{Expected, Subject},
+};
+
+/// The list of all subjects. Hands it to a macro, as lines of `name: Type,`.
+#[macro_export]
+macro_rules! for_every_subject {
+    ($judge:ident) => {
+        $judge! {
+            train: $crate::batch_norm::Train,
+            infer: $crate::batch_norm::Infer,
+            infer_population: $crate::batch_norm::InferPopulation,
+            collect: $crate::batch_norm::Collect,
+            backward: $crate::batch_norm::Backward,
+            backward_given: $crate::batch_norm::BackwardGiven,
+            fold: $crate::batch_norm::Fold,
+            group_norm: $crate::group_norm::Forward,
+            fit: $crate::standardize::Fit,
+            standardize: $crate::standardize::Apply,
+            dropout: $crate::dropout::Forward,
+            dropout_backward: $crate::dropout::Backward,
+            dropout_infer: $crate::dropout::Infer,
+            dropout_mask: $crate::dropout::WriteMask,
+        }
+    };
+}

@@ -1,0 +1,118 @@
+//! Standardization: fit and apply.
+
+use crate::call::{Args, Case, Holds, Op, Slot, channels, decorated};
+use evenkeel::{Backend, Error, Standardize};
+
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub eps: f64,
+}
+
+fn op(case: &Case<Options>, backend: Backend) -> Standardize {
+    Standardize::new(case.layout).eps(case.options.eps).backend(backend)
+}
+
+pub struct Fit;
+
+impl Op for Fit {
+    const NAME: &'static str = "Standardize::fit";
+    type Options = Options;
+    const SLOTS: &'static [Slot<Options>] =
+        &[Slot::x(), Slot::update("moments", Holds::Moments, channels)];
+
+    fn call(case: &Case<Options>, backend: Backend, args: Args<'_>) -> Result<(), Error> {
+        let [x, moments, ..] = args;
+        op(case, backend).fit(x.f32(), moments.moments())
+    }
+}
+
+pub struct Apply;
+
+impl Op for Apply {
+    const NAME: &'static str = "Standardize::apply";
+    type Options = Options;
+    const SLOTS: &'static [Slot<Options>] =
+        &[Slot::x(), Slot::y(), Slot::residual(), Slot::moments()];
+
+    fn call(case: &Case<Options>, backend: Backend, args: Args<'_>) -> Result<(), Error> {
+        let [x, y, residual, moments, ..] = args;
+        op(case, backend).apply(decorated(case, x, y, residual), moments.moments())
+    }
+}
+
+#[cfg(feature = "judges")]
+mod judged {
+    use super::{Apply, Fit, Options};
+    use crate::batch_norm::{
+        MOMENTS, collected, collected_moments, normalized, population, prepare_moments,
+    };
+    use crate::call::Case;
+    use crate::oracle;
+    use crate::subject::{Expected, Limits, Subject, shape};
+    use crate::{Arrays, Source};
+    use evenkeel::{Error, Layout};
+
+    impl Subject for Fit {
+        const LIMITS: &'static [(&'static str, Limits)] = &[MOMENTS];
+
+        fn options(_: &Layout, source: &mut Source<'_>) -> Options {
+            Options { eps: source.eps() }
+        }
+
+        fn reference(case: &Case<Options>, arrays: &mut Arrays) {
+            let (x, old) = (arrays.f32("x"), arrays.moments("moments"));
+            let new = collected(&case.layout, x, old);
+            arrays.write("moments", new);
+        }
+
+        fn oracle(case: &Case<Options>, arrays: &Arrays) -> Vec<Expected> {
+            vec![collected_moments(&case.layout, arrays)]
+        }
+
+        fn meets(_: &Case<Options>, from: (usize, usize), to: (usize, usize)) -> bool {
+            from.1 == to.1
+        }
+    }
+
+    impl Subject for Apply {
+        #[rustfmt::skip]
+        const LIMITS: &'static [(&'static str, Limits)] = &[
+            ("y", [2.00, 2.75, 2.00, 1.75, 1.75, 0.75, 2.00, 2.00, 0.75, 0.75, 2.00, 0.75, 0.75, 0.75, 0.25, 0.25, 3.25]),
+        ];
+        const NORMALIZES: bool = true;
+
+        /// The default eps is 0.
+        fn options(_: &Layout, source: &mut Source<'_>) -> Options {
+            Options { eps: source.choose(&[0.0, 0.0, 0.0, 1e-5]) }
+        }
+
+        fn with_eps(_: Options, eps: f64) -> Option<Options> {
+            Some(Options { eps })
+        }
+
+        fn refused(_: &Layout) -> Vec<(Options, Error)> {
+            let bad = [f64::NAN, -1e-5, f64::INFINITY, f64::NEG_INFINITY];
+            bad.map(|eps| (Options { eps }, Error::Epsilon { found: eps })).into()
+        }
+
+        fn prepare(case: &Case<Options>, arrays: &mut Arrays) {
+            prepare_moments(&case.layout, arrays);
+        }
+
+        /// The population form without γ and β.
+        fn reference(case: &Case<Options>, arrays: &mut Arrays) {
+            population(&case.layout, case.options.eps, arrays);
+        }
+
+        fn oracle(case: &Case<Options>, arrays: &Arrays) -> Vec<Expected> {
+            let shape = shape(&case.layout);
+            let stats = oracle::channel_stats(shape, &arrays.wide("x"));
+            let of = |i| (&stats[shape.channel_of(i)], shape.channel_of(i));
+            vec![normalized(arrays, of, case.options.eps)]
+        }
+
+        fn meets(_: &Case<Options>, from: (usize, usize), to: (usize, usize)) -> bool {
+            from.1 == to.1
+        }
+    }
+}
