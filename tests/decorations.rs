@@ -1,130 +1,130 @@
 //! What is fused around an operation: the same bits as doing it step by step, on every backend; and
 //! what is refused.
 
-#![allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    reason = "lengths and numbers below 2^12"
-)]
-
-use evenkeel::{
-    Activation, Affine, Backend, BatchNorm, Dropout, Error, Given, GroupNorm, Io, Keep, Key,
-    Layout, Moments, Standardize, apart, in_place,
-};
+use evenkeel::{Activation, Backend, Dropout, Error, Key, Layout, in_place};
+use ops::arrays::bits;
+use ops::draw::{ALL, How, Kind, ORDINARY, draw};
+use ops::{Array, Arrays, Case, Fused, Role, Source, Subject, for_every_subject};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-
-const BETA: [f32; 3] = [0.5, -1.0, 0.0];
-const GAMMA: [f32; 3] = [2.0, -0.5, 1.0];
-const GIVEN: Given<'_> = Given::Running { mean: &[0.1, 0.2, -3.0], var: &[1.0, 0.25, 4.0] };
-
-/// An operation, decorated or not.
-type Op = fn(Layout, Backend, Io<'_>) -> Result<(), Error>;
-
-const OPS: [(&str, Op); 4] = [
-    ("train", |layout, backend, io| {
-        let bn = BatchNorm::new(layout).backend(backend);
-        bn.train(io, Affine::new(&GAMMA, &BETA), Keep::NOTHING)
-    }),
-    ("infer", |layout, backend, io| {
-        BatchNorm::new(layout).backend(backend).infer(io, Affine::new(&GAMMA, &BETA), GIVEN)
-    }),
-    ("group norm", |layout, backend, io| {
-        GroupNorm::new(layout, 3).backend(backend).forward(io, Affine::new(&GAMMA, &BETA), None)
-    }),
-    ("standardize", |layout, backend, io| {
-        let moments = [Moments::from_parts(10, 0.5, 20.0); 3];
-        Standardize::new(layout).backend(backend).apply(io, &moments)
-    }),
-];
-
-fn bits(x: &[f32]) -> Vec<u32> {
-    x.iter().map(|x| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() }).collect()
-}
-
-/// Numbers around zero, with both zeros, an infinity and a NaN among them.
-fn numbers(len: usize, seed: u32) -> Vec<f32> {
-    (0..len as u32)
-        .map(|i| match (i.wrapping_mul(2_654_435_761) ^ seed) >> 7 & 0xFFF {
-            0 => f32::NAN,
-            1 => f32::INFINITY,
-            2 => -0.0,
-            other => (other as f32 - 2048.0) / 512.0,
-        })
-        .collect()
-}
 
 /// The same cases in every run.
 fn config() -> ProptestConfig {
     ProptestConfig {
         rng_seed: RngSeed::Fixed(7),
         failure_persistence: None,
-        ..ProptestConfig::default()
+        ..ProptestConfig::with_cases(64)
     }
 }
 
-fn rectified(x: f32) -> f32 {
-    if x <= 0.0 { 0.0 } else { x }
+/// With a residual, of numbers with zeros, infinities and NaN among them.
+const DECORATED: How = How { x: Kind::WithOdd, present: u32::MAX, ..ORDINARY };
+
+/// Place of the result and of the residual, if this call can be decorated.
+fn places<S: Subject>() -> Option<(usize, usize)> {
+    let residual = S::SLOTS.iter().position(|slot| slot.name == "residual")?;
+    Some((S::SLOTS.iter().position(|slot| slot.role == Role::Result)?, residual))
 }
 
-proptest! {
-    #![proptest_config(config())]
+fn sum(x: &Array, residual: &Array) -> Vec<f32> {
+    let (Array::F32(x), Array::F32(residual)) = (x, residual) else { panic!("two tensors") };
+    x.iter().zip(residual).map(|(x, r)| x + r).collect()
+}
 
-    #[test]
-    fn decorated_is_step_by_step(
-        batch in 0..5_usize, spatial in 0..90_usize, last in any::<bool>(), seed in any::<u32>(),
-    ) {
-        let layout = if last {
-            Layout::channels_last(batch, spatial, 3)
-        } else {
-            Layout::channels_first(batch, 3, spatial)
-        }.expect("small");
-        let (x, r) = (numbers(layout.len(), seed), numbers(layout.len(), !seed));
-        let (dropout, key) = (Dropout::new(0.4).expect("a probability"), Key::new(seed.into()));
-        for backend in Backend::available() {
-            for (name, op) in OPS {
-                let sum: Vec<f32> = x.iter().zip(&r).map(|(x, r)| x + r).collect();
-                let mut expected = vec![0.0; x.len()];
-                op(layout, backend, apart(&sum, &mut expected)).expect("valid");
-                expected.iter_mut().for_each(|y| *y = rectified(*y));
-                dropout.forward(in_place(&mut expected), key).expect("valid");
+/// Residual, operation, activation, dropout: four calls.
+fn step_by_step<S: Subject>(case: &Case<S::Options>, backend: Backend, arrays: &Arrays) -> Arrays {
+    let Some((result, residual)) = places::<S>() else { panic!("{} is not decorated", S::NAME) };
+    let mut all = arrays.clone();
+    let sum = sum(arrays.at(0), arrays.at(residual));
+    *all.at_mut(0) = sum.clone().into();
+    *all.at_mut(residual) = Array::Absent;
+    let plain = Case { fused: Fused::default(), ..*case };
+    S::call(&plain, backend, all.args()).expect("a correct call");
+    let Array::F32(y) = all.at_mut(result) else { panic!("a tensor") };
+    y.iter_mut().for_each(|y| *y = if *y <= 0.0 { 0.0 } else { *y });
+    let (dropout, key) = case.fused.dropout.expect("dropout follows");
+    dropout.forward(in_place(y), key).expect("a correct call");
+    *all.at_mut(0) = arrays.at(0).clone();
+    *all.at_mut(residual) = sum.into();
+    all
+}
 
-                let (mut residual, mut y) = (r.clone(), vec![7.0; x.len()]);
-                let io = apart(&x, &mut y).add(&mut residual).then(Activation::Relu);
-                op(layout, backend, io.drop(&dropout, key)).expect("valid");
-                prop_assert_eq!(bits(&y), bits(&expected), "{} on {}", name, backend);
-                prop_assert_eq!(bits(&residual), bits(&sum), "{} on {}", name, backend);
-
-                let (mut residual, mut y) = (r.clone(), x.clone());
-                let io = in_place(&mut y).drop(&dropout, key).then(Activation::Relu);
-                op(layout, backend, io.add(&mut residual)).expect("valid");
-                prop_assert_eq!(bits(&y), bits(&expected), "{} in place on {}", name, backend);
-                prop_assert_eq!(bits(&residual), bits(&sum), "{} in place on {}", name, backend);
-            }
-        }
+fn assert_same<S: Subject>(found: &Arrays, expected: &Arrays, backend: Backend, how: &str) {
+    for ((name, found), (_, expected)) in found.iter().zip(expected.iter()) {
+        let place = (S::NAME, how, backend.name());
+        assert!(found.is_absent() || found.bits() == expected.bits(), "{name} of {place:?}");
     }
 }
 
-#[test]
-fn a_wrong_decoration_changes_nothing() {
-    let layout = Layout::dense(2, 3).expect("small");
-    let (x, key) = ([1.0; 6], Key::new(1));
+fn decorated_is_step_by_step<S: Subject>(seed: u64) {
+    let Some((result, _)) = places::<S>() else { return };
+    let mut source = Source::seeded(seed);
+    let layout = source.layout();
+    let dropout = Dropout::new(0.4).expect("a probability");
+    let fused = Fused { relu: true, dropout: Some((dropout, Key::new(seed))) };
+    let options = S::options(&layout, &mut source);
+    let case = Case { layout, options, fused };
+    let arrays = draw::<S>(&case, &DECORATED, &mut source);
+    for backend in Backend::available() {
+        let expected = step_by_step::<S>(&case, backend, &arrays);
+        let mut apart = arrays.clone();
+        S::call(&case, backend, apart.args()).expect("a correct call");
+        assert_same::<S>(&apart, &expected, backend, "apart");
+        let mut in_place = arrays.clone();
+        *in_place.at_mut(result) = arrays.at(0).clone();
+        *in_place.at_mut(0) = Array::Absent;
+        S::call(&case, backend, in_place.args()).expect("a correct call");
+        assert_same::<S>(&in_place, &expected, backend, "in place");
+    }
+}
+
+/// A residual of another length is an error of the table (tests/errors); so is a dropout whose
+/// indices overflow, and neither writes anything.
+fn a_wrong_dropout_changes_nothing<S: Subject>() {
+    let Some((result, _)) = places::<S>() else { return };
+    let layout = Layout::dense(2, 3).expect("a small layout");
     let far = Dropout::new(0.5).expect("a probability").offset(u64::MAX - 2);
-    for (name, op) in OPS {
-        for len in [0, 5, 7] {
-            let (mut y, mut residual) = ([5.0; 6], vec![3.0; len]);
-            let io = apart(&x, &mut y).add(&mut residual);
-            let error = Error::Length { argument: "residual", expected: 6, found: len };
-            assert_eq!(op(layout, Backend::detect(), io), Err(error), "{name}");
-            assert_eq!((y, residual), ([5.0; 6], vec![3.0; len]), "{name}");
-        }
-        let (mut y, mut residual) = ([5.0; 6], [3.0; 6]);
-        let io = apart(&x, &mut y).add(&mut residual).drop(&far, key);
-        assert_eq!(op(layout, Backend::detect(), io), Err(Error::TooLarge), "{name}");
-        assert_eq!((y, residual), ([5.0; 6], [3.0; 6]), "{name}");
-        let (mut y, mut residual) = ([5.0; 4], [3.0; 2]);
-        let io = apart(&x, &mut y).add(&mut residual);
-        let error = Error::Length { argument: "y", expected: 6, found: 4 };
-        assert_eq!(op(layout, Backend::detect(), io), Err(error), "{name}: y comes first");
+    let fused = Fused { relu: true, dropout: Some((far, Key::new(1))) };
+    let case = Case { layout, options: S::options(&layout, &mut Source::new(1)), fused };
+    for present in [ALL, u32::MAX] {
+        let before = draw::<S>(&case, &How { present, ..ORDINARY }, &mut Source::new(1));
+        let mut after = before.clone();
+        let error = S::call(&case, Backend::detect(), after.args());
+        assert_eq!(error, Err(Error::TooLarge), "{}", S::NAME);
+        assert_same::<S>(&after, &before, Backend::detect(), "a wrong dropout");
+        // The lengths of input and output come first.
+        *after.at_mut(result) = before.at(result).resized(4);
+        let error = S::call(&case, Backend::detect(), after.args());
+        let wrong = matches!(error, Err(Error::Length { found: 4, expected: 6, .. }));
+        assert!(wrong, "{}: {error:?}", S::NAME);
     }
+}
+
+macro_rules! tests {
+    ($($name:ident: $subject:ty,)*) => {
+        proptest! {
+            #![proptest_config(config())]
+
+            $(#[test]
+            fn $name(seed in any::<u64>()) {
+                decorated_is_step_by_step::<$subject>(seed);
+            })*
+        }
+
+        #[test]
+        fn a_wrong_dropout() {
+            $(a_wrong_dropout_changes_nothing::<$subject>();)*
+        }
+    };
+}
+
+for_every_subject!(tests);
+
+/// The activation's own rule, of which the steps above are made.
+#[test]
+fn a_rectified_nan_stays_and_a_negative_zero_does_not() {
+    let mut y = [f32::NAN, -0.0, -1.0, 2.0, f32::NEG_INFINITY];
+    let dropout = Dropout::new(0.0).expect("a probability");
+    dropout.forward(in_place(&mut y).then(Activation::Relu), Key::new(1)).expect("a correct call");
+    assert_eq!(y.map(bits), [f32::NAN, 0.0, 0.0, 2.0, 0.0].map(bits));
 }

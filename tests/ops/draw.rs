@@ -27,6 +27,8 @@ pub enum Kind {
     SomeConstants(f32),
     /// Normal, but one channel holds this value once.
     OneIn(f32),
+    /// Normal, with a mean and a deviation of each channel's own.
+    ManyChannels,
     /// Zeros of both signs, and a few ones.
     Zeros,
     /// Constant but for a few elements.
@@ -115,14 +117,24 @@ pub const UNWRITTEN: f32 = -7.0;
 
 /// Draws all slices of a case.
 pub fn draw<S: Subject>(case: &Case<S::Options>, how: &How, source: &mut Source<'_>) -> Arrays {
+    let mut arrays = draw_unprepared::<S>(case, how, source);
+    if !how.odd {
+        S::prepare(case, &mut arrays);
+    }
+    arrays
+}
+
+/// The same, with inputs that do not follow from one another.
+pub fn draw_unprepared<S: Subject>(
+    case: &Case<S::Options>,
+    how: &How,
+    source: &mut Source<'_>,
+) -> Arrays {
     let mut arrays = Arrays::new(S::SLOTS);
     for (place, slot) in S::SLOTS.iter().enumerate() {
         if slot.optional.is_none_or(|number| how.present >> number & 1 == 1) {
             *arrays.at_mut(place) = array(case, slot, how, source);
         }
-    }
-    if !how.odd {
-        S::prepare(case, &mut arrays);
     }
     arrays
 }
@@ -171,6 +183,24 @@ impl Source<'_> {
         self.choose(&[1e-5, 0.0])
     }
 
+    /// Evenly spread from `low` to `high`.
+    pub fn uniforms(&mut self, count: usize, low: f64, high: f64) -> Vec<f32> {
+        (0..count).map(|_| (low + (high - low) * self.unit()) as f32).collect()
+    }
+
+    /// mean + deviation·N(0, 1), clipped to the finite f32 values.
+    pub fn spread(&mut self, count: usize, mean: f64, deviation: f64) -> Vec<f32> {
+        let most = f64::from(f32::MAX);
+        let mut value = || (mean + deviation * f64::from(self.normal())).clamp(-most, most) as f32;
+        (0..count).map(|_| value()).collect()
+    }
+
+    /// Factors away from zero, of both signs.
+    pub fn gammas(&mut self, count: usize) -> Vec<f32> {
+        let sign = |i: usize| if i % 3 == 1 { -1.0 } else { 1.0 };
+        (0..count).map(|i| (sign(i) * (0.5 + self.unit())) as f32).collect()
+    }
+
     pub fn normals(&mut self, count: usize) -> Vec<f32> {
         (0..count).map(|_| self.normal()).collect()
     }
@@ -193,6 +223,9 @@ impl Source<'_> {
 
     /// Values of a kind for every place of the layout.
     pub fn fill(&mut self, kind: Kind, layout: &Layout) -> Vec<f32> {
+        if let Kind::Constant(value) = kind {
+            return vec![value; layout.len()];
+        }
         let mut x = vec![0.0; layout.len()];
         let special = (layout.channels() / 2, self.bits() as usize % layout.len().max(1));
         for sample in 0..layout.batch() {
@@ -228,6 +261,10 @@ impl Source<'_> {
             Kind::OneIn(value) if at.chosen && at.in_chosen_channel => value,
             Kind::Outlier(_) | Kind::SomeBlocks(_) | Kind::SomeChannels(_) => normal,
             Kind::SomeMeans(_) | Kind::SomeConstants(_) | Kind::OneIn(_) => normal,
+            Kind::ManyChannels => {
+                let (mean, deviation) = (at.channel * 7 % 13, at.channel * 5 % 16 + 1);
+                (mean as f32 - 6.0) * 0.75 + normal * deviation as f32 / 4.0
+            }
             Kind::Zeros => [0.0, -0.0, 0.0, -0.0, 0.0, -0.0, 1.0][self.bits() as usize % 7],
             Kind::Nearly(value, other) => {
                 if self.one_in(50) {

@@ -10,7 +10,12 @@ pub struct Source<'a> {
 impl<'a> Source<'a> {
     /// The same numbers for the same seed.
     pub const fn new(seed: usize) -> Self {
-        Self { bytes: &[], state: seed as u64 }
+        Self::seeded(seed as u64)
+    }
+
+    /// The same, with a seed of 64 bits.
+    pub const fn seeded(seed: u64) -> Self {
+        Self { bytes: &[], state: seed }
     }
 
     /// The fuzzer's choices.

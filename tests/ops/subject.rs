@@ -1,6 +1,6 @@
 //! What a call must give.
 
-use crate::oracle::Shape;
+use crate::oracle::{Shape, ulp};
 use crate::rows::ROWS;
 use crate::{Arrays, Op, Source, call::Case};
 use evenkeel::{Error, Layout};
@@ -64,12 +64,25 @@ pub struct Expected {
     pub values: Vec<f64>,
     /// What the error of each is measured by: the unit is the ulp of this.
     pub scale: Vec<f64>,
+    /// The output is f64: its range is not that of f32.
+    pub wide: bool,
 }
 
 impl Expected {
     pub fn new(name: &'static str, each: impl Iterator<Item = (f64, f64)>) -> Self {
         let (values, scale) = each.unzip();
-        Self { name, values, scale }
+        Self { name, values, scale, wide: false }
+    }
+
+    /// The distance of two values of element i, in ulps of f32.
+    pub fn apart(&self, i: usize, left: f64, right: f64) -> f64 {
+        if left == right || (left.is_nan() && right.is_nan()) {
+            return 0.0;
+        }
+        let scale = self.scale[i];
+        let unit = if self.wide { scale.abs() * 2.0_f64.powi(-23) } else { ulp(scale) };
+        let error = (left - right).abs() / unit;
+        if error.is_nan() { f64::INFINITY } else { error }
     }
 }
 
