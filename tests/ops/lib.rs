@@ -4,7 +4,7 @@
 //! slices and the call) and [`Subject`] (what the call must give: by the reference to the bit, by
 //! the oracle within limits). The judges, files in `tests/`, walk over [`for_every_subject`].
 //!
-//! [`reference`] and [`oracle`] share no code with the crate under test.
+//! [`mod@reference`] and [`oracle`] share no code with the crate under test.
 
 #![cfg_attr(not(feature = "judges"), no_std)]
 #![allow(
