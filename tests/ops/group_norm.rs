@@ -73,7 +73,8 @@ mod judged {
             let channels = layout.channels();
             let groups =
                 |groups, eps| (Options { groups, eps }, Error::Groups { channels, groups });
-            let bad = (channels + 1..channels + 9).chain([0, usize::MAX]);
+            let divides = |groups: &usize| channels.is_multiple_of(*groups);
+            let bad = (0..channels + 9).filter(|groups| !divides(groups)).chain([usize::MAX]);
             // The groups come first.
             let bad_groups = bad.flat_map(|g| [groups(g, 1e-5), groups(g, -1.0)]);
             let bad_eps = [f64::NAN, -1e-5, f64::INFINITY, f64::NEG_INFINITY];
