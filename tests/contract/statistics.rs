@@ -1,17 +1,17 @@
 //! Statistics at their borders: running ones, given means and variances, given moments.
 
-use evenkeel::{Layout, Moments, Momentum};
+use evenkeel::{Constant, Layout, Moments, Momentum};
 use ops::batch_norm::{Backward, Infer, InferPopulation, Options, Train};
 use ops::draw::{How, Kind, ORDINARY, draw};
-use ops::{Arrays, Case, Fused, Source, Subject};
+use ops::{Arrays, Case, Fused, Source, Subject, standardize};
 
 use crate::judge::check_against;
 use crate::shapes;
 
 /// Everything as it is drawn, but for what `change` writes.
-fn check<S: Subject<Options = Options>>(
+fn check<S: Subject>(
     layout: Layout,
-    options: Options,
+    options: S::Options,
     x: Kind,
     change: impl FnOnce(&mut Arrays),
 ) {
@@ -48,6 +48,28 @@ fn cumulative_factor_of_many_batches() {
             arrays.write("running_mean", vec![0.0; 2]);
             arrays.write("running_var", vec![0.0; 2]);
         });
+    }
+}
+
+/// Means at the limits of section 6, of features that are constant, nearly, or without values.
+#[test]
+fn standardizing_constants() {
+    let limit = 2.0_f64.powi(102);
+    let means = [0.0, -0.0, 0.1, 1e7 + 0.25, -3e38, 1e200, limit, limit.next_down(), f64::NAN];
+    let of = |m2| means.map(|mean| Moments::from_parts(3, mean, m2)).into_iter();
+    let nothing = Moments::from_parts(0, 5.0, 0.0);
+    let moments: Vec<_> =
+        of(0.0).chain(of(-0.0)).chain(of(1e-320)).chain(of(3.0)).chain([nothing]).collect();
+    let layouts = [Layout::dense(7, moments.len()), Layout::channels_first(2, moments.len(), 5)];
+    for layout in layouts.map(|layout| layout.expect("a small layout")) {
+        for constant in [Constant::Zero, Constant::Center] {
+            for (kind, eps) in [(Kind::Normal, 0.0), (Kind::AnyBits, 0.0), (Kind::Normal, 1e-5)] {
+                let options = standardize::Options { eps, constant };
+                check::<standardize::Apply>(layout, options, kind, |arrays| {
+                    arrays.write("moments", moments.clone());
+                });
+            }
+        }
     }
 }
 

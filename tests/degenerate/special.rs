@@ -1,8 +1,8 @@
 //! Edges that only one operation has.
 
 use evenkeel::{
-    Affine, BatchNorm, Dropout, Given, Gradients, Keep, Key, Moments, Running, RunningVariance,
-    Saved, Scaling, Standardize, Statistics, Weight, apart, in_place,
+    Affine, BatchNorm, Constant, Dropout, Given, Gradients, Keep, Key, Moments, Running,
+    RunningVariance, Saved, Scaling, Standardize, Statistics, Weight, apart, in_place,
 };
 use ops::Source;
 use ops::arrays::bits;

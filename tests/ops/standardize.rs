@@ -1,15 +1,17 @@
 //! Standardization: fit and apply.
 
 use crate::call::{Args, Case, Holds, Op, Slot, channels, decorated};
-use evenkeel::{Backend, Error, Standardize};
+use evenkeel::{Backend, Constant, Error, Standardize};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     pub eps: f64,
+    pub constant: Constant,
 }
 
 fn op(case: &Case<Options>, backend: Backend) -> Standardize {
-    Standardize::new(case.layout).eps(case.options.eps).backend(backend)
+    let Options { eps, constant } = case.options;
+    Standardize::new(case.layout).eps(eps).constant(constant).backend(backend)
 }
 
 pub struct Fit;
@@ -43,14 +45,13 @@ impl Op for Apply {
 #[cfg(feature = "judges")]
 mod judged {
     use super::{Apply, Fit, Options};
-    use crate::batch_norm::{
-        collected, collected_moments, normalized, population, prepare_moments,
-    };
+    use crate::batch_norm::{collected, collected_moments, normalized, prepare_moments, triple};
     use crate::call::Case;
     use crate::oracle;
+    use crate::reference::batch_norm::standardize;
     use crate::subject::{Expected, Limits, Subject, shape};
     use crate::{Arrays, Source};
-    use evenkeel::{Error, Layout};
+    use evenkeel::{Constant, Error, Layout};
 
     impl Subject for Fit {
         #[rustfmt::skip]
@@ -59,7 +60,7 @@ mod judged {
         ];
 
         fn options(_: &Layout, source: &mut Source<'_>) -> Options {
-            Options { eps: source.eps() }
+            Options { eps: source.eps(), constant: Constant::Zero }
         }
 
         fn reference(case: &Case<Options>, arrays: &mut Arrays) {
@@ -86,25 +87,35 @@ mod judged {
 
         /// The default eps is 0.
         fn options(_: &Layout, source: &mut Source<'_>) -> Options {
-            Options { eps: source.choose(&[0.0, 0.0, 0.0, 1e-5]) }
+            Options {
+                eps: source.choose(&[0.0, 0.0, 0.0, 1e-5]),
+                constant: source.choose(&[Constant::Zero, Constant::Center]),
+            }
         }
 
-        fn with_eps(_: Options, eps: f64) -> Option<Options> {
-            Some(Options { eps })
+        fn with_eps(options: Options, eps: f64) -> Option<Options> {
+            Some(Options { eps, ..options })
         }
 
         fn refused(_: &Layout) -> Vec<(Options, Error)> {
             let bad = [f64::NAN, -1e-5, f64::INFINITY, f64::NEG_INFINITY];
-            bad.map(|eps| (Options { eps }, Error::Epsilon { found: eps })).into()
+            let options = |eps| Options { eps, constant: Constant::Zero };
+            bad.map(|eps| (options(eps), Error::Epsilon { found: eps })).into()
         }
 
         fn prepare(case: &Case<Options>, arrays: &mut Arrays) {
             prepare_moments(&case.layout, arrays);
         }
 
-        /// The population form without γ and β.
+        /// The population form without γ and β, and a choice for constant features.
         fn reference(case: &Case<Options>, arrays: &mut Arrays) {
-            population(&case.layout, case.options.eps, arrays);
+            if case.layout.is_empty() {
+                return;
+            }
+            let Options { eps, constant } = case.options;
+            let moments: Vec<_> = arrays.moments("moments").iter().map(triple).collect();
+            let y = standardize(&case.layout, eps, constant, arrays.f32("x"), &moments);
+            arrays.write("y", y);
         }
 
         fn oracle(case: &Case<Options>, arrays: &Arrays) -> Vec<Expected> {

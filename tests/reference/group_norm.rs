@@ -44,13 +44,7 @@ impl Group {
     }
 }
 
-pub fn forward(
-    layout: &Layout,
-    groups: usize,
-    eps: f64,
-    x: &[f32],
-    affine: Affine<'_>,
-) -> Forward {
+pub fn forward(layout: &Layout, groups: usize, eps: f64, x: &[f32], affine: Affine<'_>) -> Forward {
     let mut out = Forward { y: vec![0.0; x.len()], saved_mean: vec![], saved_rstd: vec![] };
     if layout.is_empty() {
         return out;
