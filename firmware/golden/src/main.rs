@@ -1,4 +1,4 @@
-//! Runs the golden cases on a microcontroller and prints the lines of the golden file.
+//! Runs the golden cases without `std`, on any machine, and prints the lines of the golden file.
 //!
 //! `../run.sh` compares them with the file. Lines that begin with `#` are for the reader.
 
@@ -7,28 +7,23 @@
 
 #[path = "../../../tests/common/golden_cases.rs"]
 mod golden_cases;
-mod semihosting;
-mod stack;
 
-use core::panic::PanicInfo;
-
-use cortex_m_rt::{ExceptionFrame, entry, exception};
+use board::{Line, Stack, exit};
 use evenkeel::Backend;
 use golden_cases::{CASES, Case, Digest, MEMORY, Observer, Values};
-use semihosting::{Line, exit};
-use stack::Stack;
 
 const CASE_FAILED: u32 = 1;
 const STACK_FULL: u32 = 2;
-const HARD_FAULT: u32 = 3;
-const PANICKED: u32 = 4;
 
-#[entry]
-fn main() -> ! {
-    // `entry` makes this a `&mut` that exists once.
-    static mut MEMORY_OF_CASES: [f32; MEMORY] = [0.0; MEMORY];
+static mut MEMORY_OF_CASES: [f32; MEMORY] = [0.0; MEMORY];
+
+#[unsafe(no_mangle)]
+extern "C" fn main() -> ! {
+    let memory = &raw mut MEMORY_OF_CASES;
+    // SAFETY: `main` is called once, by the start of the machine; nothing else knows this memory.
+    let memory = unsafe { &mut *memory };
     for case in CASES {
-        print(case, MEMORY_OF_CASES);
+        print(case, memory);
     }
     exit(0)
 }
@@ -61,19 +56,4 @@ fn print(case: &Case, memory: &mut [f32]) {
     let line = Line::new().text(case.name).text(" ").hex(hash, 16);
     line.text(" ").hex(first.into(), 8).text(" ").hex(second.into(), 8).print();
     Line::new().text("# ").decimal(used as u32).text(" bytes of stack: ").text(case.name).print();
-}
-
-#[exception]
-unsafe fn HardFault(_: &ExceptionFrame) -> ! {
-    Line::new().text("hard fault").print();
-    exit(HARD_FAULT)
-}
-
-#[panic_handler]
-fn panic(info: &PanicInfo<'_>) -> ! {
-    if let Some(location) = info.location() {
-        let line = Line::new().text("panic at ").text(location.file());
-        line.text(":").decimal(location.line()).print();
-    }
-    exit(PANICKED)
 }

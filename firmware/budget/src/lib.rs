@@ -1,0 +1,137 @@
+//! Operations as a product would call them, each an exported function that `../budget.sh` links
+//! alone, and that `main.rs` runs. To measure one more, add it to [`ops`].
+
+#![no_std]
+
+// Brings the panic handler, without which a static library can't be.
+use board as _;
+use evenkeel::{
+    Affine, BatchNorm, Dropout, Error, Given, Gradients, GroupNorm, Keep, Key, Layout, Moments,
+    Running, Saved, Standardize, Statistics, Weight, apart, in_place,
+};
+
+type Status = Result<(), Error>;
+
+/// What an operation is called with.
+#[derive(Debug)]
+pub struct Arguments<'a> {
+    /// Of which `first`, `last` and `dense` take the sizes only.
+    pub layout: Layout,
+    pub x: &'a [f32],
+    pub dy: &'a [f32],
+    pub y: &'a mut [f32],
+    pub gamma: &'a [f32],
+    pub beta: &'a [f32],
+    pub mean: &'a mut [f32],
+    /// The variance, or the reciprocal deviation.
+    pub var: &'a mut [f32],
+    pub saved_mean: &'a mut [f32],
+    pub saved_rstd: &'a mut [f32],
+    pub dgamma: &'a mut [f32],
+    pub dbeta: &'a mut [f32],
+    pub moments: &'a mut [Moments],
+}
+
+/// Where an operation takes its layout from: `First` and `Last` are constants, so that only their
+/// code should be linked; with `Any` the caller decides at run time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    First,
+    Last,
+    Any,
+}
+
+/// One row of the budget.
+#[derive(Clone, Copy, Debug)]
+pub struct Op {
+    pub name: &'static str,
+    pub order: Order,
+    pub call: fn(&mut Arguments<'_>) -> Status,
+}
+
+/// For every operation three rows, one for each [`Order`]; those without a layout have one.
+macro_rules! ops {
+    (
+        with layout { $($name:ident($layout:ident, $a:ident) $body:block)* }
+        without { $($plain:ident($b:ident) $plain_body:block)* }
+    ) => {
+        $(
+            #[inline(always)]
+            fn $name($layout: Layout, $a: &mut Arguments<'_>) -> Status $body
+        )*
+
+        /// All rows, in the order of the file.
+        pub const OPS: &[Op] = &[
+            $(
+                row!(concat!(stringify!($name), "_first"), Order::First, |a| {
+                    let l = a.layout;
+                    $name(Layout::channels_first(l.batch(), l.channels(), l.spatial())?, a)
+                }),
+                row!(concat!(stringify!($name), "_last"), Order::Last, |a| {
+                    let l = a.layout;
+                    $name(Layout::channels_last(l.batch(), l.spatial(), l.channels())?, a)
+                }),
+                row!(concat!(stringify!($name), "_any"), Order::Any, |a| $name(a.layout, a)),
+            )*
+            $(row!(stringify!($plain), Order::First, |$b| $plain_body),)*
+        ];
+    };
+}
+
+/// An [`Op`], exported under its name.
+macro_rules! row {
+    ($name:expr, $order:expr, |$a:ident| $body:expr) => {{
+        #[unsafe(export_name = concat!("op_", $name))]
+        fn call($a: &mut Arguments<'_>) -> Status {
+            $body
+        }
+        Op { name: $name, order: $order, call }
+    }};
+}
+
+ops! {
+    with layout {
+        batch_norm_infer(layout, a) {
+            let given = Given::Running { mean: a.mean, var: a.var };
+            BatchNorm::new(layout).infer(apart(a.x, a.y), Affine::new(a.gamma, a.beta), given)
+        }
+        batch_norm_train(layout, a) {
+            let keep = Keep {
+                running: Some(Running { mean: a.mean, var: a.var }),
+                saved: Some(Saved { mean: a.saved_mean, rstd: a.saved_rstd }),
+            };
+            BatchNorm::new(layout).train(apart(a.x, a.y), Affine::new(a.gamma, a.beta), keep)
+        }
+        batch_norm_backward(layout, a) {
+            let statistics = Statistics { mean: a.mean, rstd: a.var };
+            let gradients =
+                Gradients { x: Some(a.y), gamma: Some(a.dgamma), beta: Some(a.dbeta) };
+            BatchNorm::new(layout).backward(a.dy, a.x, Some(a.gamma), statistics, gradients)
+        }
+        group_norm_forward(layout, a) {
+            GroupNorm::new(layout, 2).forward(apart(a.x, a.y), Affine::new(a.gamma, a.beta), None)
+        }
+        standardize_fit(layout, a) { Standardize::new(layout).fit(a.x, a.moments) }
+        standardize_apply(layout, a) {
+            Standardize::new(layout).apply(apart(a.x, a.y), a.moments)
+        }
+    }
+    without {
+        batch_norm_fold(a) {
+            let given = Given::Running { mean: a.mean, var: a.var };
+            let weight = Weight::OutputFirst(a.y);
+            BatchNorm::new(a.layout).fold(Affine::new(a.gamma, a.beta), given, weight, a.dbeta)
+        }
+        dropout_forward(a) { Dropout::new(0.3)?.forward(in_place(a.y), Key::new(1)) }
+        moments_of(a) {
+            a.moments.fill(Moments::of(a.x));
+            Ok(())
+        }
+        // Sensor values one by one.
+        moments_push(a) {
+            let Some(moments) = a.moments.first_mut() else { return Ok(()) };
+            a.x.iter().for_each(|&x| moments.push(x.into()));
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! README.md's examples for firmware. What is between the two marks is in README, word for word.
+
+// README begins
+use evenkeel::{Affine, Error, GroupNorm, Layout, Moments, Standardize, in_place};
+
+/// Sensor readings in turn: temperature, humidity, temperature, … What Python printed.
+const TRAINED: [Moments; 2] = [
+    Moments::from_parts(6, 20.75, 3.9349999999999987),
+    Moments::from_parts(6, 0.4233333333333333, 0.00433333333333333),
+];
+
+/// Brings readings to the scale that the network was trained with.
+fn scale_as_trained(readings: &mut [f32]) -> Result<(), Error> {
+    let layout = Layout::dense(readings.len() / 2, 2)?;
+    Standardize::new(layout).apply(in_place(readings), &TRAINED)
+}
+
+/// Gives a window of one sensor mean 0 and variance 1, by its own statistics.
+fn normalize_window(window: &mut [f32]) -> Result<(), Error> {
+    let layout = Layout::channels_first(1, 1, window.len())?;
+    GroupNorm::new(layout, 1).forward(in_place(window), Affine::NONE, None)
+}
+// README ends
+
+#[test]
+fn readme_has_these_examples() {
+    let (_, rest) = include_str!("firmware.rs").split_once("// README begins\n").expect("begins");
+    let (examples, _) = rest.split_once("// README ends\n").expect("ends");
+    assert!(include_str!("../README.md").contains(examples));
+}
+
+#[test]
+fn moments_from_numpy_scale_as_numpy_does() -> Result<(), Error> {
+    // The first of the six readings that Python had, and a reading of means.
+    let mut readings = [20.1, 0.41, 20.75, 0.423_333_34];
+    scale_as_trained(&mut readings)?;
+    let expected = [-0.802_632, -0.496_139, 0.0, 0.0];
+    for (found, expected) in readings.iter().zip(expected) {
+        assert!((found - expected).abs() < 2e-6, "{readings:?}");
+    }
+    // An odd reading is one value too few.
+    assert!(scale_as_trained(&mut [0.0; 5]).is_err());
+    Ok(())
+}
+
+#[test]
+fn moments_from_numpy_are_those_of_the_data() {
+    let data = [[20.1, 20.4, 19.8, 21.0, 22.3, 20.9], [0.41, 0.43, 0.40, 0.39, 0.47, 0.44_f64]];
+    for (values, trained) in data.iter().zip(TRAINED) {
+        let moments: Moments = values.iter().collect();
+        assert_eq!(moments.count(), trained.count());
+        assert!((moments.mean() - trained.mean()).abs() < 1e-14);
+        assert!((moments.m2() - trained.m2()).abs() < 1e-14);
+    }
+}
+
+#[test]
+fn a_window_is_normalized_by_its_own_statistics() -> Result<(), Error> {
+    let mut window = [1013.0, 1012.0, 1014.0, 1015.0, 1011.0];
+    normalize_window(&mut window)?;
+    // Deviations 0, −1, 1, 2, −2, of variance 2.
+    for (found, deviation) in window.iter().zip([0.0, -1.0, 1.0, 2.0, -2.0]) {
+        assert!((found - deviation / 2f32.sqrt()).abs() < 1e-5, "{window:?}");
+    }
+    Ok(())
+}
