@@ -7,16 +7,11 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 targets=(thumbv7em-none-eabihf)
-# As README.md recommends for a product.
-configuration=()
-for package in evenkeel budget fearless_simd libm rand_core; do
-    configuration+=(--config "profile.release.package.$package.opt-level=\"s\"")
-done
 
 # measure TARGET: prints a line for each operation, with the columns of budgets.txt.
 measure() {
     local target=$1 release=target/$1/release op stack instructions text
-    ./cargo.sh "$target" build --release --locked --package budget "${configuration[@]}"
+    ./cargo.sh "$target" build --release --locked --package budget
     # Each instruction takes a nanosecond of the emulator's clock.
     ./qemu.sh "$release/budget" -icount shift=0 </dev/null >"$release/budget.txt" ||
         { tail -n 3 "$release/budget.txt" >&2; return 1; }

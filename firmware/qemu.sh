@@ -24,7 +24,7 @@ case $emulator in
             # Without a floating-point unit, as the target says.
             *:virt) options+=(-bios none -cpu 'rv32,f=false,d=false') ;;
         esac
-        exec timeout 120 "${emulator%:*}" "${options[@]}" "$@" -kernel "$program"
+        exec timeout 300 "${emulator%:*}" "${options[@]}" "$@" -kernel "$program"
         ;;
     *)
         # Where Debian keeps the C library of another architecture.
@@ -32,6 +32,6 @@ case $emulator in
             armv7-*) libraries=/usr/arm-linux-gnueabihf ;;
             *) libraries=/usr/${target/-unknown/} ;;
         esac
-        exec timeout 120 "$emulator" -L "$libraries" "$@" "$program"
+        exec timeout 300 "$emulator" -L "$libraries" "$@" "$program"
         ;;
 esac

@@ -64,3 +64,37 @@ fn a_window_is_normalized_by_its_own_statistics() -> Result<(), Error> {
     }
     Ok(())
 }
+
+/// An operation's line of README's table: flash and stack of the worst order, instructions of both.
+fn table_line(operation: &str, row: &str) -> String {
+    let budgets = include_str!("../firmware/budgets.txt").lines().filter(|l| !l.starts_with('#'));
+    let columns = budgets.map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let find = |order: &str| columns.clone().find(|columns| columns[0] == format!("{row}{order}"));
+    let rows: Vec<Vec<&str>> =
+        ["_first", "_last", "_any", ""].into_iter().filter_map(find).collect();
+    let most = |column: usize| {
+        let bytes = rows.iter().map(|columns| columns[column].parse::<u32>().expect("bytes"));
+        bytes.max().expect("budgets.txt has the row")
+    };
+    let instructions = |order: usize| rows.get(order).map_or("–", |columns| columns[4]);
+    let (flash, stack) = (most(2), most(3));
+    format!("| `{operation}` | {flash} | {stack} | {} | {} |\n", instructions(0), instructions(1))
+}
+
+#[test]
+fn readme_has_the_numbers_of_the_budgets() {
+    let operations = [
+        ("BatchNorm::infer", "batch_norm_infer"),
+        ("BatchNorm::train", "batch_norm_train"),
+        ("BatchNorm::backward", "batch_norm_backward"),
+        ("BatchNorm::fold", "batch_norm_fold"),
+        ("GroupNorm::forward", "group_norm_forward"),
+        ("Standardize::fit", "standardize_fit"),
+        ("Standardize::apply", "standardize_apply"),
+        ("Dropout::forward", "dropout_forward"),
+        ("Moments::of", "moments_of"),
+        ("Moments::push", "moments_push"),
+    ];
+    let table: String = operations.iter().map(|(name, row)| table_line(name, row)).collect();
+    assert!(include_str!("../README.md").contains(&table), "README.md's table should be\n{table}");
+}

@@ -17,7 +17,7 @@ const OP_FAILED: u32 = 1;
 const STACK_FULL: u32 = 2;
 
 /// Room for the largest of the shapes below.
-const LEN: usize = 40_000;
+const LEN: usize = 33_000;
 const CHANNELS: usize = 64;
 
 struct Memory {
@@ -48,8 +48,8 @@ const SHAPES: [([usize; 3], f32); 9] = [
     ([300, 2, 4], 1e30),
     ([100, 34, 1], 1.0),
     ([100, 34, 1], 1e30),
-    ([20_000, 2, 1], 1e30),
-    ([1, 2, 20_000], 1e30),
+    ([16_500, 2, 1], 1e30),
+    ([1, 2, 16_500], 1e30),
 ];
 
 #[unsafe(no_mangle)]
