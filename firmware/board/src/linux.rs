@@ -1,5 +1,7 @@
 //! Linux: the C library's start calls `main`.
 
+// Tables of `core` name functions of the unwinder there, though nothing unwinds.
+#[cfg_attr(target_arch = "arm", link(name = "gcc_s"))]
 #[link(name = "c")]
 unsafe extern "C" {
     #[link_name = "exit"]
