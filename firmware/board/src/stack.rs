@@ -7,7 +7,7 @@ use crate::machine::stack_end;
 const PAINT: u32 = 0xcccc_cccc;
 
 /// More is not painted: some boards have megabytes.
-const MOST: usize = 64 * 1024;
+const MOST: usize = 256 * 1024;
 
 /// Left alone below the caller's frame, for the frames of `paint` itself.
 const MARGIN: usize = 128;
