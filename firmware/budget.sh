@@ -7,6 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 targets=(thumbv7em-none-eabihf)
+mkdir -p target
 
 # measure TARGET: prints a line for each operation, with the columns of budgets.txt.
 measure() {
