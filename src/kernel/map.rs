@@ -120,7 +120,7 @@ impl Tensor<'_> {
             Self::InPlace(y) => (&[], y),
         };
         let mut others = each(others, [].as_slice(), |x| x.get(start..).unwrap_or(&[]));
-        let mut ys = y.get_mut(start..).unwrap_or(&mut []).chunks_mut(stride).take(rows);
+        let mut ys = y.get_mut(start..).unwrap_or(&mut []).chunks_mut(stride.max(1)).take(rows);
         for _ in 0..rows.div_ceil(WINDOW) {
             let mut window = [Row::empty(), Row::empty(), Row::empty(), Row::empty()];
             for (row, y) in window.iter_mut().zip(&mut ys) {

@@ -12,7 +12,7 @@ use super::lanes::{LANES, One, Precision, Real as _, narrow};
 use super::map::Tensor;
 use super::normalize::{Fixed, Options, Summary};
 use super::reduce::{Found, Merger, find, merged};
-use super::rows::Segments;
+use super::rows::{Segments, part, part_mut};
 use super::sets::Parameters;
 use super::statistic::Statistic;
 use super::statistic::gradient::GradientSums;
@@ -38,25 +38,6 @@ pub(crate) struct Column {
     pub(crate) start: usize,
     pub(crate) stride: usize,
     pub(crate) rows: usize,
-}
-
-impl Set {
-    /// Where its elements are, in turn.
-    #[inline(always)]
-    fn for_each(self, mut f: impl FnMut(usize)) {
-        match self {
-            Self::Rows(segments) => {
-                for start in segments.starts() {
-                    (start..start + segments.len).for_each(&mut f);
-                }
-            }
-            Self::Column(Column { start, stride, rows }) => {
-                for row in 0..rows {
-                    f(start + row * stride);
-                }
-            }
-        }
-    }
 }
 
 /// A place among segments that are read as if they lay one behind the other.
@@ -157,7 +138,8 @@ impl<S: Simd> Block<S> for LaneByLane {
             let mut start = first;
             for (chain, sum) in chains.iter_mut().enumerate() {
                 let mut cursor = start;
-                for _ in (chain * LANES + lane..count).step_by(4 * LANES) {
+                let elements = count.saturating_sub(chain * LANES + lane);
+                for _ in 0..elements.div_ceil(4 * LANES) {
                     let terms = terms_at::<P, T, INPUTS, PARAMETERS, SUMS>(
                         terms,
                         inputs,
@@ -419,16 +401,34 @@ fn apply_set(
 fn apply(tensor: &mut Tensor<'_>, set: Set, constants: &Constants<One>, (gamma, beta): (f32, f32)) {
     let Centred { constants: Constants { hi, lo, mean, rstd, wide }, factor } =
         constants.with_gamma(gamma);
-    set.for_each(|place| {
-        tensor.set(place, |x| {
-            if wide {
-                let y = ((f64::from(x) - mean) * rstd) * f64::from(gamma);
-                narrow(y + f64::from(beta))
-            } else {
-                ((x - hi) - lo) * factor + beta
+    if wide {
+        let (gamma, beta) = (f64::from(gamma), f64::from(beta));
+        map(tensor, set, |x| narrow(((f64::from(x) - mean) * rstd) * gamma + beta));
+    } else {
+        map(tensor, set, |x| ((x - hi) - lo) * factor + beta);
+    }
+}
+
+/// Writes f(x) for the elements of a set.
+#[inline(always)]
+fn map(tensor: &mut Tensor<'_>, set: Set, f: impl Fn(f32) -> f32) {
+    match set {
+        Set::Rows(segments) => {
+            for start in segments.starts() {
+                match tensor.piece(start, segments.len) {
+                    Tensor::Apart(x, y) => y.iter_mut().zip(x).for_each(|(y, x)| *y = f(*x)),
+                    Tensor::InPlace(x) => x.iter_mut().for_each(|x| *x = f(*x)),
+                }
             }
-        });
-    });
+        }
+        Set::Column(Column { start, stride, rows }) => {
+            let mut place = start;
+            for _ in 0..rows {
+                tensor.set(place, &f);
+                place = place.wrapping_add(stride);
+            }
+        }
+    }
 }
 
 /// Applies constants with a γ and β for each element.
@@ -471,13 +471,14 @@ pub(crate) fn backward<S: Simd>(
         let gradients = Gradients::<One>::new(mode, &found, channel);
         let (dgamma, dbeta) = gradients.affine(&found);
         record(&ParameterGradients::one(number, dgamma, dbeta));
-        write(&mut pass, set, |dy, x| match gradients.in_f64 {
-            Some(in_f64) => {
-                let statistics = (f64::from(mean), f64::from(rstd));
+        if let Some(in_f64) = gradients.in_f64 {
+            let statistics = (f64::from(mean), f64::from(rstd));
+            write(&mut pass, set, |dy, x| {
                 narrow(in_f64.dx(mode, statistics, f64::from(dy), f64::from(x)))
-            }
-            None => gradients.narrow.dx(mode, (mean, rstd), dy, x),
-        });
+            });
+        } else {
+            write(&mut pass, set, |dy, x| gradients.narrow.dx(mode, (mean, rstd), dy, x));
+        }
     }
 }
 
@@ -485,9 +486,22 @@ pub(crate) fn backward<S: Simd>(
 #[inline(always)]
 fn write(pass: &mut Pass<'_>, set: Set, f: impl Fn(f32, f32) -> f32) {
     let Pass { dy, x, dx: Some(dx) } = pass else { return };
-    set.for_each(|place| {
-        if let Some(dx) = dx.get_mut(place) {
-            *dx = f(get(dy, place), get(x, place));
+    match set {
+        Set::Rows(segments) => {
+            for start in segments.starts() {
+                let (dy, x) = (part(dy, start, segments.len), part(x, start, segments.len));
+                let dx = part_mut(dx, start, segments.len);
+                dx.iter_mut().zip(dy.iter().zip(x)).for_each(|(dx, (dy, x))| *dx = f(*dy, *x));
+            }
         }
-    });
+        Set::Column(Column { start, stride, rows }) => {
+            let mut place = start;
+            for _ in 0..rows {
+                if let Some(dx) = dx.get_mut(place) {
+                    *dx = f(get(dy, place), get(x, place));
+                }
+                place = place.wrapping_add(stride);
+            }
+        }
+    }
 }
