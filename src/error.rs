@@ -52,6 +52,15 @@ pub enum Error {
         /// The sum.
         found: f64,
     },
+    /// The stride of rows is less than their length.
+    Stride {
+        /// The length of a row.
+        len: usize,
+        /// The stride that was set.
+        stride: usize,
+    },
+    /// A decoration of a call whose rows have gaps between them.
+    Gaps,
     /// A stream number is not below 2^62.
     Stream {
         /// The number that was passed.
@@ -78,6 +87,10 @@ impl fmt::Display for Error {
             Self::Variance { channel, found } => {
                 write!(f, "variance plus eps of channel {channel} is {found}, which has no root")
             }
+            Self::Stride { len, stride } => {
+                write!(f, "rows of {len} elements cannot be {stride} apart")
+            }
+            Self::Gaps => f.write_str("rows with gaps between them cannot be decorated"),
             Self::Stream { found } => write!(f, "stream {found} is not below 2^62"),
         }
     }

@@ -94,6 +94,13 @@ impl Io<'_> {
         self.dropout.map_or(Ok(()), |(dropout, _)| dropout.check(len))
     }
 
+    /// Refuses decorations, which are done to the whole slice, where not all of it are elements.
+    pub(crate) const fn check_gaps(&self, has_gaps: bool) -> Result<(), Error> {
+        let Self { residual, activation, dropout, .. } = self;
+        let decorated = residual.is_some() || activation.is_some() || dropout.is_some();
+        if has_gaps && decorated { Err(Error::Gaps) } else { Ok(()) }
+    }
+
     /// Does the operation between what comes before and what comes after it.
     pub(crate) fn run(self, backend: Backend, operation: impl FnOnce(Tensor<'_>)) {
         let Self { x, y, residual, activation, dropout } = self;

@@ -145,6 +145,93 @@ impl Layout {
     }
 }
 
+/// Rows that are normalized one by one: the last axis, or several, of a tensor.
+///
+/// `count` rows of `len` elements, each `stride` after the one before; by default they lie side by
+/// side. What lies between them is neither read nor written.
+///
+/// # Examples
+///
+/// ```
+/// use evenkeel::Rows;
+/// let rows = Rows::new(512, 768)?;
+/// assert_eq!(rows.elements(), 512 * 768);
+/// // Two rows of three in a matrix with four columns.
+/// assert_eq!(Rows::new(2, 3)?.stride(4)?.elements(), 4 + 3);
+/// # Ok::<(), evenkeel::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rows {
+    count: usize,
+    len: usize,
+    stride: usize,
+}
+
+impl Rows {
+    /// Rows that lie side by side.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] if `count` · `len` overflows `usize`.
+    pub const fn new(count: usize, len: usize) -> Result<Self, Error> {
+        match count.checked_mul(len) {
+            Some(_) => Ok(Self { count, len, stride: len }),
+            None => Err(Error::TooLarge),
+        }
+    }
+
+    /// Sets how far apart the starts of neighbouring rows are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stride`] if that is less than a row; [`Error::TooLarge`] if the end of the last row
+    /// overflows `usize`.
+    pub const fn stride(self, stride: usize) -> Result<Self, Error> {
+        if stride < self.len {
+            return Err(Error::Stride { len: self.len, stride });
+        }
+        match self.count.checked_mul(stride) {
+            Some(_) => Ok(Self { stride, ..self }),
+            None => Err(Error::TooLarge),
+        }
+    }
+
+    /// The number of rows.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The length of a row.
+    #[must_use]
+    pub const fn row_len(&self) -> usize {
+        self.len
+    }
+
+    /// The length of a slice that holds all rows, from the start of the first to the end of the last.
+    #[must_use]
+    pub const fn elements(&self) -> usize {
+        match self.count.checked_sub(1) {
+            // Cannot wrap: `new` and `stride` have multiplied more.
+            Some(gaps) => gaps.wrapping_mul(self.stride).wrapping_add(self.len),
+            None => 0,
+        }
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.count == 0 || self.len == 0
+    }
+
+    pub(crate) const fn has_gaps(&self) -> bool {
+        self.stride != self.len
+    }
+
+    /// Every row a reduction, with γ and β for each of its elements.
+    pub(crate) const fn reductions(&self) -> Reductions {
+        Reductions::rows(self.len, self.stride, self.count)
+    }
+}
+
 /// The two ways in which a channel's values lie in memory (docs/NUMERICS.md, section 10).
 #[derive(Clone, Copy)]
 pub(crate) enum PerChannel {

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | normalize activations per channel, train and infer | [`BatchNorm`] |
 //! | normalize activations per sample and group | [`GroupNorm`] |
+//! | normalize every row, by its mean and deviation or its root mean square | [`LayerNorm`], [`RmsNorm`] |
 //! | bring inputs to mean 0 and variance 1 | [`Standardize`] |
 //! | drop random activations | [`Dropout`], keyed by a [`Key`] |
 //! | gather statistics over parts, batches, machines | [`Moments`] |
@@ -51,9 +52,11 @@ mod error;
 mod group_norm;
 mod io;
 mod kernel;
+mod layer_norm;
 mod layout;
 mod moments;
 pub mod philox;
+mod rms_norm;
 mod standardize;
 
 pub use backend::Backend;
@@ -66,7 +69,9 @@ pub use io::{
     Activation, Affine, Given, Gradients, Io, Keep, Running, Saved, Source, Statistics, apart,
     in_place,
 };
-pub use layout::Layout;
+pub use layer_norm::LayerNorm;
+pub use layout::{Layout, Rows};
 pub use moments::Moments;
 pub use philox::{Key, Philox};
+pub use rms_norm::RmsNorm;
 pub use standardize::{Constant, Standardize};

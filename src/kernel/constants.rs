@@ -62,6 +62,17 @@ impl<U: Unit> Constants<U> {
         Self { mean, wide: (narrow.wide | rescued) & live, ..narrow }
     }
 
+    /// From a sum of squares: those of a reduction whose mean is 0 and whose variance is the mean
+    /// square.
+    #[inline(always)]
+    pub(crate) fn of_squares(found: &Found<U, 1, 1>, eps: f64) -> Self {
+        let [squares] = found.totals;
+        let rstd = reciprocal_root(squares / squares.all(f64::count(found.count)), eps);
+        let mean = squares.all(0.0);
+        let zero = U::round(mean);
+        Self { hi: zero, lo: zero, mean, rstd, wide: found.rescued }
+    }
+
     /// The mean and the reciprocal standard deviation, as they are saved for backward.
     #[inline(always)]
     pub(crate) fn saved(&self) -> (U::Narrow, U::Narrow) {

@@ -10,6 +10,7 @@ use super::rows::Segments;
 use super::sets::{Parameters, Reductions, Tile};
 use super::small;
 use super::statistic::moments::MeanAndSquares;
+use super::statistic::squares::Squares;
 use crate::backend::Target;
 use crate::io::get;
 use crate::{Affine, Constant, Given, Moments};
@@ -110,6 +111,36 @@ pub(crate) fn rows<S: Target>(
         let found = tile_moments(simd, &tile, tensor.input());
         let constants = Constants::new(&found, options.eps);
         record(&Summary::new((tile.number, tile.count), &found, &constants, options.ddof));
+        apply_tile(simd, &mut tensor, rows.parameters, &tile, (&constants, options.affine));
+    }
+}
+
+/// Divides reductions whose elements lie together by their root mean square. `record` is told the
+/// number of the first of some reductions, and 1 / root of each.
+#[inline(always)]
+pub(crate) fn root_mean_square<S: Target>(
+    simd: S,
+    rows: Reductions,
+    mut tensor: Tensor<'_>,
+    options: Options<'_>,
+    mut record: impl FnMut(usize, &[f32]),
+) {
+    if S::SCALAR {
+        return small::root_mean_square(simd, rows, &mut tensor, options, &mut record);
+    }
+    for tile in rows.tiles() {
+        let found = match tile.rows() {
+            Some(rows) => reduce_rows(simd, Squares, rows, [tensor.input()]),
+            None => {
+                let statistics = [Squares; LANES];
+                let statistics = statistics.get(..tile.count).unwrap_or(&statistics);
+                reduce_tile(simd, statistics, &tile, [tensor.input()])
+            }
+        };
+        let constants = Constants::of_squares(&found, options.eps);
+        let (_, rstd) = constants.saved();
+        let rstd = rstd.values();
+        record(tile.number, rstd.get(..tile.count).unwrap_or(&rstd));
         apply_tile(simd, &mut tensor, rows.parameters, &tile, (&constants, options.affine));
     }
 }

@@ -50,6 +50,12 @@ impl Reductions {
         Self { first, step: len, count: channels, parameters: Parameters::One { channels } }
     }
 
+    /// Rows with γ and β for each element of them.
+    pub(crate) const fn rows(len: usize, step: usize, count: usize) -> Self {
+        let parameters = Parameters::Elements { groups: 1 };
+        Self { first: Segments::one(0, len), step, count, parameters }
+    }
+
     /// The groups of channels of every sample, that lie together.
     pub(crate) const fn groups(batch: usize, groups: usize, channels: usize, len: usize) -> Self {
         let group = channels.wrapping_mul(len);

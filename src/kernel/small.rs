@@ -13,10 +13,11 @@ use super::map::Tensor;
 use super::normalize::{Fixed, Options, Summary};
 use super::reduce::{Found, Merger, find, merged};
 use super::rows::{Segments, part, part_mut};
-use super::sets::Parameters;
+use super::sets::{Parameters, Reductions};
 use super::statistic::Statistic;
 use super::statistic::gradient::GradientSums;
 use super::statistic::moments::MeanAndSquares;
+use super::statistic::squares::Squares;
 use super::tree::{LEVELS, Tree};
 use crate::io::get;
 use crate::layout::Samples;
@@ -284,6 +285,25 @@ pub(crate) fn normalize<S: Simd>(
         let constants = Constants::new(&found, options.eps);
         record(&Summary::one(number, &found, &constants, options.ddof));
         apply_set(tensor, (number, set), parameters, &constants, options.affine);
+    }
+}
+
+/// Divides contiguous sets by their root mean square.
+#[inline(always)]
+pub(crate) fn root_mean_square<S: Simd>(
+    simd: S,
+    rows: Reductions,
+    tensor: &mut Tensor<'_>,
+    options: Options<'_>,
+    record: &mut impl FnMut(usize, &[f32]),
+) {
+    let set_of = rows.sets();
+    for number in 0..rows.count {
+        let set = set_of(number);
+        let found = reduce(simd, Squares, set, [tensor.input()]);
+        let constants = Constants::of_squares(&found, options.eps);
+        record(number, &[constants.saved().1]);
+        apply_set(tensor, (number, set), rows.parameters, &constants, options.affine);
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod gradient;
 pub(crate) mod moments;
+pub(crate) mod squares;
 
 use super::block::Block;
 use super::lanes::{Precision, Unit};

@@ -44,6 +44,7 @@ fn a_constant_gives_beta<S: Subject>() {
         }
         let out = of_a_constant::<S>(layout, value, eps);
         let beta = |i| match out.iter().any(|(name, _)| name == "beta") {
+            true if S::BY_ROW => out.f32("beta")[i % out.f32("beta").len()],
             true => out.f32("beta")[shape(&layout).channel_of(i)],
             false => 0.0,
         };

@@ -18,6 +18,7 @@ pub mod batch_norm;
 pub mod call;
 pub mod dropout;
 pub mod group_norm;
+pub mod row_norm;
 pub mod source;
 pub mod standardize;
 
@@ -57,6 +58,8 @@ macro_rules! for_every_subject {
             backward_given: $crate::batch_norm::BackwardGiven,
             fold: $crate::batch_norm::Fold,
             group_norm: $crate::group_norm::Forward,
+            layer_norm: $crate::row_norm::Layer,
+            rms_norm: $crate::row_norm::Rms,
             fit: $crate::standardize::Fit,
             standardize: $crate::standardize::Apply,
             dropout: $crate::dropout::Forward,

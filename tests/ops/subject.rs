@@ -12,6 +12,8 @@ pub trait Subject: Op {
     /// The result is γ·x̂ + β with x̂ of mean 0 and variance 1: a constant gives β, and neither
     /// scale nor shift of x matter.
     const NORMALIZES: bool = false;
+    /// Parameters belong to the places of a sample, not to channels.
+    const BY_ROW: bool = false;
     /// The result depends on where in the tensor an element lies, beside its channel.
     const BY_PLACE: bool = false;
 

@@ -38,6 +38,12 @@ impl Constants {
         Self { mean_hi, mean_lo, mean, rstd, wide: wide || could_overflow(mean_hi) }
     }
 
+    /// Section 14: a mean of 0, and the mean square in the place of the variance.
+    pub fn of_mean_square(mean_square: f64, rescued: bool, eps: f64) -> Self {
+        let rstd = reciprocal_root(mean_square, eps);
+        Self { mean_hi: 0.0, mean_lo: 0.0, mean: 0.0, rstd, wide: rescued }
+    }
+
     /// Given statistics (inference) are one block in f32.
     pub fn given(mean: f32, variance: f32, eps: f64) -> Self {
         Self::in_f32(mean, 0.0, variance.into(), eps)

@@ -20,3 +20,4 @@ pub mod moments;
 pub mod philox;
 pub mod real;
 pub mod reduction;
+pub mod row_norm;
