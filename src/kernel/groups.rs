@@ -201,7 +201,8 @@ fn normalize_sample<S: Simd>(
     options: Options<'_>,
     record: &mut impl FnMut(&Summary),
 ) {
-    let channels_together = groups_together(group_channels) * group_channels;
+    // Never 0; `step_by` would panic.
+    let channels_together = (groups_together(group_channels) * group_channels).max(1);
     for channel in (0..sample.channels).step_by(channels_together) {
         let run = sample.from(channel, channels_together);
         let found = reduce_groups(simd, run, group_channels, tensor.input());

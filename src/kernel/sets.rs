@@ -101,7 +101,7 @@ impl Reductions {
     /// The reductions in turn, so many at a time.
     #[inline(always)]
     pub(crate) fn tiles_of(self, together: usize) -> impl Iterator<Item = Tile> {
-        (0..self.count).step_by(together).map(move |number| Tile {
+        (0..self.count).step_by(together.max(1)).map(move |number| Tile {
             number,
             count: together.min(self.count - number),
             first: self.first.moved(number * self.step),

@@ -345,7 +345,8 @@ pub(crate) fn groups<S: Simd>(
     options: Options<'_>,
     record: &mut impl FnMut(&Summary),
 ) {
-    let channels = samples.group_channels;
+    // Never 0; `step_by` would panic.
+    let channels = samples.group_channels.max(1);
     for (first_group, matrix) in samples.matrices() {
         let column = |channel| {
             let start = matrix.start + channel;
