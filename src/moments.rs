@@ -184,7 +184,7 @@ pub(crate) struct Weights {
 
 impl Weights {
     #[inline(always)]
-    pub(crate) fn new(a: f64, b: f64) -> Self {
+    pub(crate) const fn new(a: f64, b: f64) -> Self {
         let n = a + b;
         Self { share: b / n, product: (a * b) / n }
     }
@@ -192,9 +192,7 @@ impl Weights {
     #[inline(always)]
     #[expect(clippy::cast_precision_loss, reason = "a slice has fewer than 2^53 elements")]
     pub(crate) const fn of_counts(a: usize, b: usize) -> Self {
-        let (a, b) = (a as f64, b as f64);
-        let n = a + b;
-        Self { share: b / n, product: (a * b) / n }
+        Self::new(a as f64, b as f64)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::block::each;
 use super::columns::{Band, STRIPS, load_lanes};
 use super::gradient::{Channel, Gradients, Mode};
-use super::lanes::{LANES, Lanes as _, One, Sixteen, Unit as _, Value, Wide};
+use super::lanes::{LANES, Lanes as _, One, Sixteen, Unit, Value, Wide};
 use super::map::Tensor;
 use super::normalize::Fixed;
 use super::reduce::{Found, reduce_band, reduce_rows, reduce_tile};
@@ -80,16 +80,13 @@ pub(crate) struct ParameterGradients {
 
 impl ParameterGradients {
     #[inline(always)]
-    fn new<S: Simd>(
+    pub(crate) fn new<U: Unit>(
         (number, count): (usize, usize),
-        (gamma, beta): (f32x16<S>, f32x16<S>),
+        gradients: &Gradients<U>,
+        found: &Found<U, 3, 3>,
     ) -> Self {
-        Self { number, count, gamma: gamma.values(), beta: beta.values() }
-    }
-
-    /// Of one channel.
-    pub(crate) const fn one(number: usize, gamma: f32, beta: f32) -> Self {
-        Self { number, count: 1, gamma: [gamma; LANES], beta: [beta; LANES] }
+        let (gamma, beta) = gradients.affine(found);
+        Self { number, count, gamma: U::array(gamma), beta: U::array(beta) }
     }
 
     pub(crate) fn gamma(&self) -> &[f32] {
@@ -103,7 +100,7 @@ impl ParameterGradients {
 
 /// The sums of a tile's reductions.
 #[inline(always)]
-pub(crate) fn tile_sums<S: Simd>(
+fn tile_sums<S: Simd>(
     simd: S,
     tile: &Tile,
     inputs: [&[f32]; 2],
@@ -138,7 +135,7 @@ pub(crate) fn rows<S: Target>(
         let channel = known.lanes(simd, tile.number);
         let found = tile_sums(simd, &tile, [pass.dy, pass.x], (channel.mean, channel.rstd));
         let gradients = Gradients::new(mode, &found, channel);
-        record(&ParameterGradients::new((tile.number, tile.count), gradients.affine(&found)));
+        record(&ParameterGradients::new((tile.number, tile.count), &gradients, &found));
         write_tile(simd, &mut pass, mode, &tile, &StripGradient { gradients, channel });
     }
 }
@@ -174,7 +171,7 @@ pub(crate) fn columns<S: Target>(
         for (i, (((slot, channel_lanes), found), strip)) in slots.enumerate() {
             let gradients = Gradients::new(mode, found, *channel_lanes);
             let channels = (channel + i * LANES, strip.lanes);
-            record(&ParameterGradients::new(channels, gradients.affine(found)));
+            record(&ParameterGradients::new(channels, &gradients, found));
             *slot = StripGradient { gradients, channel: *channel_lanes };
         }
         write_band(simd, &mut pass, mode, band, &strips);
@@ -183,7 +180,7 @@ pub(crate) fn columns<S: Target>(
 
 /// What dx of sixteen reductions is made of.
 #[derive(Clone, Copy)]
-pub(crate) struct StripGradient<S: Simd> {
+struct StripGradient<S: Simd> {
     gradients: Gradients<Sixteen<S>>,
     channel: Channel<f32x16<S>>,
 }

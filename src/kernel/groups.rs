@@ -3,7 +3,7 @@
 
 use super::columns::{Band, STRIPS};
 use super::constants::{Constants, is_wide};
-use super::lanes::{LANES, Lanes as _, One, Sixteen, Wide};
+use super::lanes::{LANES, Lanes as _, One, Sixteen};
 use super::map::Tensor;
 use super::normalize::{CentredStrip, Options, Summary, apply_band, columns};
 use super::reduce::{Found, merged, reduce_band};
@@ -14,17 +14,20 @@ use super::tree::{LEVELS, Tree};
 use crate::backend::Target;
 use crate::layout::Samples;
 use crate::moments::Weights;
-use fearless_simd::{Simd, SimdMask as _, mask32x16};
+use fearless_simd::{Simd, SimdMask as _};
 
 /// Channels of a band.
 const CHANNELS: usize = STRIPS * LANES;
 
 /// The totals of a group, or of a part of one: the number of values, mean and M2.
-type Totals = (usize, [f64; 2]);
+pub(crate) type Totals = (usize, [f64; 2]);
+
+/// Those of nothing.
+pub(crate) const NO_TOTALS: Totals = (0, [0.0; 2]);
 
 /// Groups of one sample that are taken together: as many as fit into a band, so that lanes are not
 /// wasted on small groups. A group that is wider than a band takes several bands.
-pub(crate) const fn groups_together(group_channels: usize) -> usize {
+const fn groups_together(group_channels: usize) -> usize {
     match CHANNELS.checked_div(group_channels) {
         Some(0) | None => 1,
         Some(fit) if fit < LANES => fit,
@@ -96,70 +99,41 @@ impl Channels {
     }
 }
 
+/// Two neighbours in one.
 #[inline(always)]
-fn merge(a: Totals, b: Totals) -> Totals {
+pub(crate) fn merge(a: Totals, b: Totals) -> Totals {
     merged::<One, MeanAndSquares, 1, 4, 2>(a, b)
-}
-
-/// The totals of up to sixteen groups.
-struct Groups {
-    count: usize,
-    mean: [f64; LANES],
-    m2: [f64; LANES],
-    wide: u64,
-    live: u64,
-}
-
-impl Groups {
-    #[inline(always)]
-    fn set(&mut self, lane: usize, (count, [mean, m2]): Totals, wide: bool) {
-        self.count = count;
-        if let (Some(mean_slot), Some(m2_slot)) = (self.mean.get_mut(lane), self.m2.get_mut(lane)) {
-            (*mean_slot, *m2_slot) = (mean, m2);
-        }
-        self.wide |= u64::from(wide) << lane;
-        self.live |= 1 << lane;
-    }
-
-    #[inline(always)]
-    fn found<S: Simd>(&self, simd: S) -> Found<Sixteen<S>, 4, 2> {
-        Found {
-            count: self.count,
-            block: None,
-            totals: [Wide::from_array(simd, self.mean), Wide::from_array(simd, self.m2)],
-            rescued: mask32x16::from_bitmask(simd, self.wide),
-            live: mask32x16::from_bitmask(simd, self.live),
-        }
-    }
 }
 
 /// Reduces the groups of `run`, which are at most [`groups_together`], a lane each.
 #[inline(always)]
-pub(crate) fn reduce_groups<S: Simd>(
+fn reduce_groups<S: Simd>(
     simd: S,
     run: Band,
     group_channels: usize,
     x: &[f32],
 ) -> Found<Sixteen<S>, 4, 2> {
-    let nothing = [0.0; LANES];
-    let mut groups = Groups { count: 0, mean: nothing, m2: nothing, wide: 0, live: 0 };
+    let mut groups = [Found::NOTHING; LANES];
+    let count = run.channels.checked_div(group_channels).unwrap_or(0);
     if group_channels <= CHANNELS {
         let mut channels = Channels::of(simd, run, x);
-        for lane in 0..run.channels.checked_div(group_channels).unwrap_or(0) {
-            let totals = channels.merged(lane * group_channels, group_channels);
-            groups.set(lane, totals, channels.any_wide(lane * group_channels, group_channels));
+        for (i, group) in groups.iter_mut().enumerate().take(count) {
+            let first = i * group_channels;
+            let wide = channels.any_wide(first, group_channels);
+            *group = Found::merged(channels.merged(first, group_channels), wide);
         }
     } else {
-        let mut tree = Tree::<Totals, LEVELS>::new((0, [0.0; 2]));
+        let mut tree = Tree::<Totals, LEVELS>::new(NO_TOTALS);
         let mut wide = false;
         for (_, band) in run.bands() {
             let mut channels = Channels::of(simd, band, x);
             wide |= channels.any_wide(0, band.channels);
             tree.push(channels.merged(0, band.channels), merge);
         }
-        groups.set(0, tree.finish(merge).unwrap_or((0, [0.0; 2])), wide);
+        let [only, ..] = &mut groups;
+        *only = Found::merged(tree.finish(merge).unwrap_or(NO_TOTALS), wide);
     }
-    groups.found(simd)
+    Found::side_by_side(simd, groups.get(..count).unwrap_or(&groups))
 }
 
 /// Normalizes groups that are interleaved by their own statistics.

@@ -378,6 +378,8 @@ pub(crate) trait Unit: Copy {
     fn widen(x: Self::Narrow) -> Self::Wide;
     /// To nearest even.
     fn round(x: Self::Wide) -> Self::Narrow;
+    /// The numbers side by side; that of one reduction in every place.
+    fn array(x: Self::Narrow) -> [f32; LANES];
     /// A decision of wide numbers as one of narrow numbers.
     fn mask(mask: <Self::Wide as Value>::Mask) -> Self::Mask;
     /// The other way.
@@ -408,6 +410,11 @@ impl Unit for One {
     }
 
     #[inline(always)]
+    fn array(x: f32) -> [f32; LANES] {
+        [x; LANES]
+    }
+
+    #[inline(always)]
     fn mask(mask: bool) -> bool {
         mask
     }
@@ -432,6 +439,11 @@ impl<S: Simd> Unit for Sixteen<S> {
     #[inline(always)]
     fn round(x: Wide<S>) -> f32x16<S> {
         x.narrow()
+    }
+
+    #[inline(always)]
+    fn array(x: f32x16<S>) -> [f32; LANES] {
+        x.values()
     }
 
     #[inline(always)]

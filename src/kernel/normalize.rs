@@ -3,12 +3,13 @@
 
 use super::columns::{Band, STRIPS, load_lanes};
 use super::constants::{Centred, Constants, at_most_max, variance};
-use super::lanes::{LANES, Lanes as _, One, Sixteen, Unit as _, Value, Wide};
+use super::lanes::{LANES, Lanes as _, One, Sixteen, Unit, Value, Wide};
 use super::map::Tensor;
 use super::reduce::{Found, reduce_band, reduce_rows, reduce_tile};
 use super::rows::Segments;
 use super::sets::{Parameters, Reductions, Tile};
 use super::small;
+use super::statistic::Statistic;
 use super::statistic::moments::MeanAndSquares;
 use super::statistic::squares::Squares;
 use crate::backend::Target;
@@ -37,29 +38,16 @@ pub(crate) struct Summary {
 
 impl Summary {
     #[inline(always)]
-    pub(crate) fn new<S: Simd>(
+    pub(crate) fn new<U: Unit>(
         (number, count): (usize, usize),
-        found: &Found<Sixteen<S>, 4, 2>,
-        constants: &Constants<Sixteen<S>>,
+        found: &Found<U, 4, 2>,
+        constants: &Constants<U>,
         ddof: usize,
     ) -> Self {
         let (mean, rstd) = constants.saved();
-        let variance = at_most_max(Sixteen::round(variance(found, ddof)));
-        let (mean, rstd) = (mean.values(), rstd.values());
-        Self { number, count, mean, rstd, variance: variance.values() }
-    }
-
-    /// Of one reduction.
-    pub(crate) fn one(
-        number: usize,
-        found: &Found<One, 4, 2>,
-        constants: &Constants<One>,
-        ddof: usize,
-    ) -> Self {
-        let (mean, rstd) = constants.saved();
-        let variance = at_most_max(One::round(variance(found, ddof)));
-        let (mean, rstd, variance) = ([mean; LANES], [rstd; LANES], [variance; LANES]);
-        Self { number, count: 1, mean, rstd, variance }
+        let variance = at_most_max(U::round(variance(found, ddof)));
+        let (mean, rstd, variance) = (U::array(mean), U::array(rstd), U::array(variance));
+        Self { number, count, mean, rstd, variance }
     }
 
     pub(crate) fn mean(&self) -> &[f32] {
@@ -75,13 +63,22 @@ impl Summary {
     }
 }
 
-/// The moments of a tile's reductions.
+/// Reduces a tile by one statistic.
 #[inline(always)]
-fn tile_moments<S: Simd>(simd: S, tile: &Tile, x: &[f32]) -> Found<Sixteen<S>, 4, 2> {
+fn reduce<S, T, const PARTS: usize, const TOTALS: usize>(
+    simd: S,
+    statistic: T,
+    tile: &Tile,
+    x: &[f32],
+) -> Found<Sixteen<S>, PARTS, TOTALS>
+where
+    S: Simd,
+    T: Statistic<Sixteen<S>, 1, PARTS, TOTALS> + Statistic<One, 1, PARTS, TOTALS>,
+{
     match tile.rows() {
-        Some(rows) => reduce_rows(simd, MeanAndSquares, rows, [x]),
+        Some(rows) => reduce_rows(simd, statistic, rows, [x]),
         None => {
-            let statistics = [MeanAndSquares; LANES];
+            let statistics = [statistic; LANES];
             let statistics = statistics.get(..tile.count).unwrap_or(&statistics);
             reduce_tile(simd, statistics, tile, [x])
         }
@@ -108,7 +105,7 @@ pub(crate) fn rows<S: Target>(
         );
     }
     for tile in rows.tiles() {
-        let found = tile_moments(simd, &tile, tensor.input());
+        let found = reduce(simd, MeanAndSquares, &tile, tensor.input());
         let constants = Constants::new(&found, options.eps);
         record(&Summary::new((tile.number, tile.count), &found, &constants, options.ddof));
         apply_tile(simd, &mut tensor, rows.parameters, &tile, (&constants, options.affine));
@@ -129,14 +126,7 @@ pub(crate) fn root_mean_square<S: Target>(
         return small::root_mean_square(simd, rows, &mut tensor, options, &mut record);
     }
     for tile in rows.tiles() {
-        let found = match tile.rows() {
-            Some(rows) => reduce_rows(simd, Squares, rows, [tensor.input()]),
-            None => {
-                let statistics = [Squares; LANES];
-                let statistics = statistics.get(..tile.count).unwrap_or(&statistics);
-                reduce_tile(simd, statistics, &tile, [tensor.input()])
-            }
-        };
+        let found = reduce(simd, Squares, &tile, tensor.input());
         let constants = Constants::of_squares(&found, options.eps);
         let (_, rstd) = constants.saved();
         let rstd = rstd.values();
@@ -186,7 +176,8 @@ pub(crate) fn collect_rows<S: Target>(
         return small::collect(simd, (rows.count, rows.sets()), x, record);
     }
     for tile in rows.tiles() {
-        hand_out(&tile_moments(simd, &tile, x), (tile.number, tile.count), &mut record);
+        let found = reduce(simd, MeanAndSquares, &tile, x);
+        hand_out(&found, (tile.number, tile.count), &mut record);
     }
 }
 

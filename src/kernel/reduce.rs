@@ -27,7 +27,7 @@ pub(crate) struct Found<U: Unit, const PARTS: usize, const TOTALS: usize> {
 
 /// Computes one block.
 #[inline(always)]
-pub(crate) fn find<S, U, T, B, const INPUTS: usize, const PARTS: usize, const TOTALS: usize>(
+fn find<S, U, T, B, const INPUTS: usize, const PARTS: usize, const TOTALS: usize>(
     simd: S,
     statistic: T,
     block: B,
@@ -151,6 +151,11 @@ impl<const PARTS: usize, const TOTALS: usize> Found<One, PARTS, TOTALS> {
         rescued: false,
         live: false,
     };
+
+    /// A reduction that was merged from others.
+    pub(crate) const fn merged((count, totals): (usize, [f64; TOTALS]), rescued: bool) -> Self {
+        Self { count, block: None, totals, rescued, live: true }
+    }
 }
 
 impl<S: Simd, const PARTS: usize, const TOTALS: usize> Found<Sixteen<S>, PARTS, TOTALS> {
@@ -212,7 +217,7 @@ fn put<V: Copy, const N: usize>(arrays: &mut [[V; LANES]; N], lane: usize, value
 
 /// [`find`], out of line, so that there is one copy of it for every statistic and kind of block.
 #[inline(never)]
-fn find_apart<S, U, T, B, const INPUTS: usize, const PARTS: usize, const TOTALS: usize>(
+pub(crate) fn find_apart<S, U, T, B, const INPUTS: usize, const PARTS: usize, const TOTALS: usize>(
     simd: S,
     statistic: T,
     block: B,

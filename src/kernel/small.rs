@@ -1,5 +1,5 @@
-//! The drivers for targets without an operating system: one reduction at a time, lane by lane, with
-//! scalar formulas. On a microcontroller a row of sixteen lanes is sixteen scalars, which only takes
+//! The drivers for the backend without vectors: one reduction at a time, lane by lane, with scalar
+//! formulas. On a microcontroller a row of sixteen lanes is sixteen scalars, which only takes
 //! flash and stack. The bits are the same, since the rules (statistics, constants, gradients) are
 //! the same code; only the order in which independent sums are formed differs.
 
@@ -8,10 +8,11 @@ use super::block::{Block, Terms, add, add_chains, each};
 use super::columns::BLOCK_ROWS;
 use super::constants::{Centred, Constants, is_wide};
 use super::gradient::{Channel, Gradients};
+use super::groups::{NO_TOTALS, Totals, merge};
 use super::lanes::{LANES, One, Precision, Real as _, narrow};
 use super::map::Tensor;
 use super::normalize::{Fixed, Options, Summary};
-use super::reduce::{Found, Merger, find, merged};
+use super::reduce::{Found, Merger, find_apart};
 use super::rows::{Segments, part, part_mut};
 use super::sets::{Parameters, Reductions};
 use super::statistic::Statistic;
@@ -252,22 +253,6 @@ where
     merger.finish::<T, INPUTS>()
 }
 
-/// A block in a frame of its own.
-#[inline(never)]
-fn find_apart<S, T, B, const INPUTS: usize, const PARTS: usize, const TOTALS: usize>(
-    simd: S,
-    statistic: T,
-    block: B,
-    inputs: [&[f32]; INPUTS],
-) -> Found<One, PARTS, TOTALS>
-where
-    S: Simd,
-    T: Statistic<One, INPUTS, PARTS, TOTALS>,
-    B: Block<S, Unit = One>,
-{
-    find(simd, statistic, block, inputs)
-}
-
 /// Normalizes sets by their own statistics. `set_of` says where each is, and `parameters` which γ
 /// and β it has.
 #[inline(always)]
@@ -283,9 +268,20 @@ pub(crate) fn normalize<S: Simd>(
         let set = set_of(number);
         let found = reduce(simd, MeanAndSquares, set, [tensor.input()]);
         let constants = Constants::new(&found, options.eps);
-        record(&Summary::one(number, &found, &constants, options.ddof));
+        tell(record, (number, options.ddof), &found, &constants);
         apply_set(tensor, (number, set), parameters, &constants, options.affine);
     }
+}
+
+/// Tells of a reduction. Out of line, so that a summary takes no stack while the next is reduced.
+#[inline(never)]
+fn tell(
+    record: &mut impl FnMut(&Summary),
+    (number, ddof): (usize, usize),
+    found: &Found<One, 4, 2>,
+    constants: &Constants<One>,
+) {
+    record(&Summary::new((number, 1), found, constants, ddof));
 }
 
 /// Divides contiguous sets by their root mean square.
@@ -356,7 +352,7 @@ pub(crate) fn groups<S: Simd>(
             let found = reduce_group(simd, (first, channels), column, tensor.input());
             let constants = Constants::new(&found, options.eps);
             let number = first_group + first.checked_div(channels).unwrap_or(0);
-            record(&Summary::one(number, &found, &constants, options.ddof));
+            tell(record, (number, options.ddof), &found, &constants);
             for channel in first..first + channels {
                 apply(tensor, column(channel), &constants, options.affine.of(channel));
             }
@@ -375,16 +371,14 @@ fn reduce_group<S: Simd>(
     if channels == 1 {
         return reduce(simd, MeanAndSquares, column(first), [x]);
     }
-    let mut tree = Tree::<(usize, [f64; 2]), LEVELS>::new((0, [0.0; 2]));
+    let mut tree = Tree::<Totals, LEVELS>::new(NO_TOTALS);
     let mut rescued = false;
     for channel in first..first + channels {
         let found = reduce(simd, MeanAndSquares, column(channel), [x]);
         rescued |= is_wide(&found);
-        tree.push((found.count, found.totals), merged::<One, MeanAndSquares, 1, 4, 2>);
+        tree.push((found.count, found.totals), merge);
     }
-    let (count, totals) =
-        tree.finish(merged::<One, MeanAndSquares, 1, 4, 2>).unwrap_or((0, [0.0; 2]));
-    Found { count, block: None, totals, rescued, live: true }
+    Found::merged(tree.finish(merge).unwrap_or(NO_TOTALS), rescued)
 }
 
 /// Applies the constants of a set.
@@ -490,8 +484,7 @@ pub(crate) fn backward<S: Simd>(
         let Channel { mean, rstd, .. } = channel;
         let found = reduce(simd, GradientSums::<One> { mean, rstd }, set, [pass.dy, pass.x]);
         let gradients = Gradients::<One>::new(mode, &found, channel);
-        let (dgamma, dbeta) = gradients.affine(&found);
-        record(&ParameterGradients::one(number, dgamma, dbeta));
+        record(&ParameterGradients::new((number, 1), &gradients, &found));
         if let Some(in_f64) = gradients.in_f64 {
             let statistics = (f64::from(mean), f64::from(rstd));
             write(&mut pass, set, |dy, x| {

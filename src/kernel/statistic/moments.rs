@@ -1,8 +1,8 @@
 //! Mean and variance: of a block by two passes, of many blocks by Chan's formula.
 
 use super::super::block::{Block, Terms};
-use super::super::lanes::{F32, Precision, Real as _, Unit, Value};
-use super::{SMALLEST_SQUARES, Statistic};
+use super::super::lanes::{Precision, Real as _, Unit, Value};
+use super::{Statistic, squares_are_lost};
 use crate::moments::Weights;
 use fearless_simd::Simd;
 
@@ -31,18 +31,6 @@ impl Terms<1, 1, 2> for Deviations {
     fn of<V: Value>(self, [x]: [V; 1], [mean]: [V; 1]) -> [V; 2] {
         let d = x - mean;
         [d, d * d]
-    }
-}
-
-/// The number of elements that differ from m.
-#[derive(Clone, Copy)]
-struct Different;
-
-impl Terms<1, 1, 1> for Different {
-    #[inline(always)]
-    fn of<V: Value>(self, [x]: [V; 1], [mean]: [V; 1]) -> [V; 1] {
-        let zero = x.all(V::Scalar::ZERO);
-        [V::select((x - mean).equal(zero), zero, x.all(V::Scalar::count(1)))]
     }
 }
 
@@ -85,13 +73,7 @@ impl<U: Unit> Statistic<U, 1, 4, 2> for MeanAndSquares {
         inputs: [&[f32]; 1],
         [m, _, _, q]: [U::Narrow; 4],
     ) -> U::Mask {
-        let overflown = !q.all(f32::INFINITY).greater(q);
-        let tiny = q.all(SMALLEST_SQUARES).greater(q) & block.live(simd);
-        if !U::Narrow::any(tiny) {
-            return overflown;
-        }
-        let different = count_different(simd, block, inputs, m);
-        overflown | (tiny & different.greater(q.all(0.0)))
+        squares_are_lost(simd, block, inputs, (m, q))
     }
 
     #[inline(always)]
@@ -109,21 +91,4 @@ impl<U: Unit> Statistic<U, 1, 4, 2> for MeanAndSquares {
         let m2 = (m2 + other_m2) + (delta * delta) * delta.all(weights.product);
         [mean + delta * delta.all(weights.share), m2]
     }
-}
-
-/// Out of line: only blocks without squares ask.
-#[inline(never)]
-fn count_different<S: Simd, B: Block<S>>(
-    simd: S,
-    block: B,
-    inputs: [&[f32]; 1],
-    m: <B::Unit as Unit>::Narrow,
-) -> <B::Unit as Unit>::Narrow {
-    simd.vectorize(
-        #[inline(always)]
-        || {
-            let [count] = block.sums::<F32, _, 1, 1, 1>(simd, Different, inputs, [m]);
-            count
-        },
-    )
 }

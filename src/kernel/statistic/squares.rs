@@ -1,8 +1,8 @@
 //! The sum of squares, for root mean squares.
 
 use super::super::block::{Block, Terms};
-use super::super::lanes::{F32, Precision, Real as _, Unit, Value};
-use super::{SMALLEST_SQUARES, Statistic};
+use super::super::lanes::{Precision, Unit, Value};
+use super::{Statistic, squares_are_lost};
 use crate::moments::Weights;
 use fearless_simd::Simd;
 
@@ -14,18 +14,6 @@ impl Terms<1, 0, 1> for Squares {
     #[inline(always)]
     fn of<V: Value>(self, [x]: [V; 1], _: [V; 0]) -> [V; 1] {
         [x * x]
-    }
-}
-
-/// The number of elements that are not zero.
-#[derive(Clone, Copy)]
-struct NotZero;
-
-impl Terms<1, 0, 1> for NotZero {
-    #[inline(always)]
-    fn of<V: Value>(self, [x]: [V; 1], _: [V; 0]) -> [V; 1] {
-        let zero = x.all(V::Scalar::ZERO);
-        [V::select(x.equal(zero), zero, x.all(V::Scalar::count(1)))]
     }
 }
 
@@ -48,13 +36,7 @@ impl<U: Unit> Statistic<U, 1, 1, 1> for Squares {
         inputs: [&[f32]; 1],
         [q]: [U::Narrow; 1],
     ) -> U::Mask {
-        let overflown = !q.all(f32::INFINITY).greater(q);
-        let tiny = q.all(SMALLEST_SQUARES).greater(q) & block.live(simd);
-        if !U::Narrow::any(tiny) {
-            return overflown;
-        }
-        let count = count_not_zero(simd, block, inputs);
-        overflown | (tiny & count.greater(q.all(0.0)))
+        squares_are_lost(simd, block, inputs, (q.all(0.0), q))
     }
 
     #[inline(always)]
@@ -66,20 +48,4 @@ impl<U: Unit> Statistic<U, 1, 1, 1> for Squares {
     fn merged(_: Weights, [a]: [U::Wide; 1], [b]: [U::Wide; 1]) -> [U::Wide; 1] {
         [a + b]
     }
-}
-
-/// Out of line: only blocks without squares ask.
-#[inline(never)]
-fn count_not_zero<S: Simd, B: Block<S>>(
-    simd: S,
-    block: B,
-    inputs: [&[f32]; 1],
-) -> <B::Unit as Unit>::Narrow {
-    simd.vectorize(
-        #[inline(always)]
-        || {
-            let [count] = block.sums::<F32, _, 1, 0, 1>(simd, NotZero, inputs, []);
-            count
-        },
-    )
 }
