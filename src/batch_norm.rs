@@ -1,24 +1,21 @@
 //! Batch normalization.
 
 mod fold;
-mod running;
 
 use crate::backend::dispatch;
 use crate::element::Element;
 use crate::error::{check_eps, check_len, check_optional};
-use crate::io::set;
 use crate::kernel::backward::{self, Known, ParameterGradients, Pass};
-use crate::kernel::constants::at_most_max;
 use crate::kernel::map::Tensor;
 use crate::kernel::normalize::{self, Fixed, Options, Summary};
 use crate::layout::PerChannel;
 use crate::{
-    Affine, Backend, Constant, Error, Given, Gradients, Io, Keep, Layout, Moments, Source,
+    Affine, Backend, Constant, Error, Given, Gradients, Io, Keep, Layout, Moments, Momentum,
+    RunningVariance, Source,
 };
 use core::marker::PhantomData;
 
 pub use fold::Weight;
-pub use running::{Momentum, RunningVariance};
 
 /// Batch normalization: every channel to mean 0 and variance 1 over batch and spatial positions.
 ///
@@ -167,10 +164,8 @@ impl BatchNorm<f32> {
                 saved.write(first, summary.mean(), summary.rstd());
             }
             if let Some(running) = &mut keep.running {
-                mix(running.mean, first, summary.mean(), factor);
-                if has_variance {
-                    mix(running.var, first, summary.variance(), factor);
-                }
+                let variance = if has_variance { summary.variance() } else { &[] };
+                running.follow(first, summary.mean(), variance, factor);
             }
         };
         if !self.layout.is_empty() {
@@ -305,21 +300,12 @@ impl BatchNorm<f32> {
         check_optional("gamma", channels, gamma)?;
         source.check(channels)?;
         gradients.check(self.layout.len(), channels)?;
-        let Gradients { x: dx, gamma: mut dgamma, beta: mut dbeta } = gradients;
+        let (dx, mut parameters) = gradients.split();
         if self.layout.is_empty() {
-            // Sums over nothing.
-            dgamma.unwrap_or_default().fill(0.0);
-            dbeta.unwrap_or_default().fill(0.0);
+            parameters.zero();
             return Ok(());
         }
-        let record = |gradients: &ParameterGradients| {
-            if let Some(dgamma) = &mut dgamma {
-                set(dgamma, gradients.number, gradients.gamma());
-            }
-            if let Some(dbeta) = &mut dbeta {
-                set(dbeta, gradients.number, gradients.beta());
-            }
-        };
+        let record = |gradients: &ParameterGradients| parameters.write(gradients);
         let (shape, known) = (self.layout.per_channel(), Known { source, gamma, eps: self.eps });
         let pass = Pass { dy, x, dx };
         dispatch!(self.backend, simd => match shape {
@@ -344,12 +330,5 @@ impl BatchNorm<f32> {
                 normalize::columns(simd, (0, matrix), &mut tensor, options, &mut record)
             }
         });
-    }
-}
-
-/// Moves the running statistics of neighbouring channels towards those of a batch.
-fn mix(running: &mut [f32], first: usize, new: &[f32], factor: f32) {
-    for (running, new) in running.iter_mut().skip(first).zip(new) {
-        *running = at_most_max((1.0 - factor) * *running + factor * *new);
     }
 }

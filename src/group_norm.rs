@@ -2,11 +2,13 @@
 
 use crate::backend::dispatch;
 use crate::element::Element;
-use crate::error::check_eps;
+use crate::error::{check_eps, check_len, check_optional};
+use crate::kernel::backward::{ParameterGradients, Pass};
+use crate::kernel::group_backward::{self, KnownGroups};
 use crate::kernel::normalize::{Options, Summary};
 use crate::kernel::{groups, normalize};
 use crate::layout::Grouped;
-use crate::{Affine, Backend, Error, Io, Layout, Saved};
+use crate::{Affine, Backend, Error, Gradients, Io, Layout, Saved, Statistics};
 use core::marker::PhantomData;
 
 /// Group normalization: one mean and one deviation for each sample and group of channels.
@@ -131,6 +133,69 @@ impl GroupNorm<f32> {
                 }
             });
         });
+        Ok(())
+    }
+
+    /// Gradients of [`forward`](Self::forward), from the statistics that it saved.
+    ///
+    /// ```text
+    /// dβ = Σ dy      dγ = Σ dy·x̂                               over samples and positions
+    /// dx = rstd·(γ·dy − mean(γ·dy) − x̂·mean(γ·dy·x̂))           with means over a group
+    /// ```
+    ///
+    /// `x` is the input of the forward pass. That a saved mean was rounded costs dx no accuracy; dγ is
+    /// off by that rounding, in deviations, times dβ. Gradients are written, not added; those of γ and
+    /// β are zero if the tensor is empty.
+    ///
+    /// # Complexity
+    ///
+    /// Reads dy and x once from memory where a group fits the cache, once more for dγ and dβ if a group
+    /// has more than 64 channels.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Groups`], [`Error::Epsilon`], [`Error::Length`] for the first slice whose length is
+    /// wrong, and [`Error::TooLarge`] if batch × groups overflows (of an empty tensor).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use evenkeel::{Affine, Gradients, GroupNorm, Layout, Saved, Statistics, apart};
+    /// let norm = GroupNorm::new(Layout::channels_first(1, 2, 2)?, 1);
+    /// let (x, dy) = ([1.0, 2.0, 3.0, 4.0], [1.0, 0.0, 0.0, 0.0]);
+    /// let (mut y, mut dx, mut mean, mut rstd) = ([0.0; 4], [0.0; 4], [0.0], [0.0]);
+    /// let saved = Saved { mean: &mut mean, rstd: &mut rstd };
+    /// norm.forward(apart(&x, &mut y), Affine::NONE, Some(saved))?;
+    /// let statistics = Statistics { mean: &mean, rstd: &rstd };
+    /// let gradients = Gradients { x: Some(&mut dx), ..Gradients::default() };
+    /// norm.backward(&dy, &x, None, statistics, gradients)?;
+    /// assert!(dx.iter().sum::<f32>().abs() < 1e-6); // a constant added to x changes nothing
+    /// # Ok::<(), evenkeel::Error>(())
+    /// ```
+    pub fn backward(
+        &self,
+        dy: &[f32],
+        x: &[f32],
+        gamma: Option<&[f32]>,
+        statistics: Statistics<'_>,
+        gradients: Gradients<'_>,
+    ) -> Result<(), Error> {
+        let Self { layout, .. } = self;
+        let group_channels = self.check_options()?;
+        check_len("dy", layout.len(), dy.len())?;
+        check_len("x", layout.len(), x.len())?;
+        check_optional("gamma", layout.channels(), gamma)?;
+        statistics.check(layout.batch().checked_mul(self.groups).ok_or(Error::TooLarge)?)?;
+        gradients.check(layout.len(), layout.channels())?;
+        let (dx, mut parameters) = gradients.split();
+        if layout.is_empty() {
+            parameters.zero();
+            return Ok(());
+        }
+        let record = |gradients: &ParameterGradients| parameters.write(gradients);
+        let (samples, pass) = (layout.samples(group_channels), Pass { dy, x, dx });
+        let known = KnownGroups { statistics, gamma };
+        dispatch!(self.backend, simd => group_backward::run(simd, samples, pass, known, record));
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 //! checks itself.
 
 use crate::error::{check_len, check_optional};
+use crate::kernel::backward::ParameterGradients;
 use crate::kernel::decorate;
 use crate::kernel::map::Tensor;
 use crate::{Backend, Dropout, Error, Key, Moments};
@@ -311,6 +312,43 @@ pub struct Gradients<'a, T = f32, P = f32> {
 impl<T, P> Default for Gradients<'_, T, P> {
     fn default() -> Self {
         Self { x: None, gamma: None, beta: None }
+    }
+}
+
+/// Where the gradients of γ and β go.
+pub(crate) struct ParameterSlots<'a> {
+    gamma: Option<&'a mut [f32]>,
+    beta: Option<&'a mut [f32]>,
+}
+
+impl<'a> Gradients<'a> {
+    /// The gradient of the input, and those of the parameters.
+    pub(crate) fn split(self) -> (Option<&'a mut [f32]>, ParameterSlots<'a>) {
+        let Self { x, gamma, beta } = self;
+        (x, ParameterSlots { gamma, beta })
+    }
+}
+
+impl ParameterSlots<'_> {
+    /// Whether there are any.
+    pub(crate) const fn are_wanted(&self) -> bool {
+        self.gamma.is_some() || self.beta.is_some()
+    }
+
+    /// Sums over nothing.
+    pub(crate) fn zero(self) {
+        self.gamma.unwrap_or_default().fill(0.0);
+        self.beta.unwrap_or_default().fill(0.0);
+    }
+
+    /// Writes those of neighbours.
+    pub(crate) fn write(&mut self, gradients: &ParameterGradients) {
+        if let Some(gamma) = &mut self.gamma {
+            set(gamma, gradients.number, gradients.gamma());
+        }
+        if let Some(beta) = &mut self.beta {
+            set(beta, gradients.number, gradients.beta());
+        }
     }
 }
 

@@ -2,9 +2,10 @@
 
 use crate::backend::dispatch;
 use crate::element::Element;
-use crate::error::check_eps;
+use crate::error::{check_eps, check_len, check_optional};
 use crate::kernel::normalize::{self, Options, Summary};
-use crate::{Affine, Backend, Error, Io, Rows, Saved};
+use crate::kernel::row_backward::{self, KnownRows};
+use crate::{Affine, Backend, Error, Gradients, Io, Rows, Saved, Statistics};
 use core::marker::PhantomData;
 
 /// Layer normalization: every row to mean 0 and variance 1.
@@ -117,6 +118,62 @@ impl LayerNorm<f32> {
         io.run(self.backend, |tensor| {
             dispatch!(self.backend, simd => normalize::rows(simd, rows, tensor, options, record));
         });
+        Ok(())
+    }
+
+    /// Gradients of [`forward`](Self::forward), from the statistics that it saved.
+    ///
+    /// ```text
+    /// dβ = Σ dy      dγ = Σ dy·x̂                                over the rows
+    /// dx = rstd·(γ·dy − mean(γ·dy) − x̂·mean(γ·dy·x̂))            with means along a row
+    /// ```
+    ///
+    /// `x` is the input of the forward pass. That a saved mean was rounded costs dx no accuracy; dγ
+    /// `x` is the input of the forward pass. That a saved mean was rounded costs dx no accuracy; dγ is
+    /// off by that rounding, in deviations, times dβ. Gradients are written, not added; those of γ and
+    /// β are zero where there are no rows.
+    ///
+    /// # Complexity
+    ///
+    /// Reads dy and x once for dx, and once more for dγ and dβ; what is not asked for costs nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Epsilon`]; [`Error::Length`] for the first slice whose length is wrong.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use evenkeel::{Affine, Gradients, LayerNorm, Rows, Saved, Statistics, apart};
+    /// let ln = LayerNorm::new(Rows::new(1, 4)?);
+    /// let (x, dy) = ([1.0, 2.0, 3.0, 4.0], [1.0, 0.0, 0.0, 0.0]);
+    /// let (mut y, mut dx, mut mean, mut rstd) = ([0.0; 4], [0.0; 4], [0.0], [0.0]);
+    /// let saved = Saved { mean: &mut mean, rstd: &mut rstd };
+    /// ln.forward(apart(&x, &mut y), Affine::NONE, Some(saved))?;
+    /// let statistics = Statistics { mean: &mean, rstd: &rstd };
+    /// let gradients = Gradients { x: Some(&mut dx), ..Gradients::default() };
+    /// ln.backward(&dy, &x, None, statistics, gradients)?;
+    /// assert!(dx.iter().sum::<f32>().abs() < 1e-6); // a constant added to x changes nothing
+    /// # Ok::<(), evenkeel::Error>(())
+    /// ```
+    pub fn backward(
+        &self,
+        dy: &[f32],
+        x: &[f32],
+        gamma: Option<&[f32]>,
+        statistics: Statistics<'_>,
+        gradients: Gradients<'_>,
+    ) -> Result<(), Error> {
+        let Self { rows, .. } = self;
+        check_eps(self.eps)?;
+        check_len("dy", rows.elements(), dy.len())?;
+        check_len("x", rows.elements(), x.len())?;
+        check_optional("gamma", rows.row_len(), gamma)?;
+        statistics.check(rows.count())?;
+        gradients.check(rows.elements(), rows.row_len())?;
+        let Statistics { mean, rstd } = statistics;
+        let known = KnownRows { mean: Some(mean), rstd, gamma };
+        row_backward::run(self.backend, *rows, [dy, x], known, gradients);
         Ok(())
     }
 }

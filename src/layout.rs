@@ -115,6 +115,11 @@ impl Layout {
         self.batch.wrapping_mul(self.channels).wrapping_mul(self.spatial)
     }
 
+    /// The number of channels of all samples, N·C.
+    pub(crate) const fn instances(&self) -> usize {
+        self.batch.wrapping_mul(self.channels)
+    }
+
     /// Whether the tensor has no elements.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -138,10 +143,18 @@ impl Layout {
     pub(crate) const fn grouped(&self, groups: usize, group_channels: usize) -> Grouped {
         let Self { batch, channels, spatial, channels_last } = *self;
         if channels_last && spatial != 1 && channels != 1 {
-            Grouped::Columns(Samples { batch, rows: spatial, channels, group_channels })
+            Grouped::Columns(self.samples(group_channels))
         } else {
             Grouped::Rows(Reductions::groups(batch, groups, group_channels, spatial))
         }
+    }
+
+    /// Every sample by itself, with its channels in groups. Where a channel has one value, the
+    /// channels of a sample are taken as a matrix of one row.
+    pub(crate) const fn samples(&self, group_channels: usize) -> Samples {
+        let Self { batch, channels, spatial, channels_last } = *self;
+        let planes = channels == 1 || (!channels_last && spatial != 1);
+        Samples { batch, rows: spatial, channels, group_channels, planes }
     }
 }
 
@@ -230,6 +243,11 @@ impl Rows {
     pub(crate) const fn reductions(&self) -> Reductions {
         Reductions::rows(self.len, self.stride, self.count)
     }
+
+    /// Every place in a row a column.
+    pub(crate) const fn matrix(&self) -> Band {
+        Band { stride: self.stride, ..Band::matrix(0, self.count, self.len) }
+    }
 }
 
 /// The two ways in which a channel's values lie in memory (docs/NUMERICS.md, section 10).
@@ -250,22 +268,51 @@ pub(crate) enum Grouped {
     Columns(Samples),
 }
 
-/// Matrices, one a sample, whose columns belong to groups.
+/// Samples whose channels belong to groups.
 #[derive(Clone, Copy)]
 pub(crate) struct Samples {
     pub(crate) batch: usize,
-    /// Of one sample.
+    /// Values of a channel in one sample.
     pub(crate) rows: usize,
     pub(crate) channels: usize,
     pub(crate) group_channels: usize,
+    /// Whether a channel's values lie together; if not, a sample is a matrix with the channels
+    /// innermost.
+    pub(crate) planes: bool,
 }
 
 impl Samples {
-    /// Each sample, and the number of its first group.
+    /// The number of groups of a sample.
+    const fn groups(&self) -> usize {
+        match self.channels.checked_div(self.group_channels) {
+            Some(groups) => groups,
+            None => 0,
+        }
+    }
+
+    /// The number of the group that a channel of a sample belongs to.
+    #[inline(always)]
+    pub(crate) fn group(&self, sample: usize, channel: usize) -> usize {
+        sample * self.groups() + channel.checked_div(self.group_channels).unwrap_or(0)
+    }
+
+    /// Where a channel's values start, if they lie together.
+    #[inline(always)]
+    pub(crate) const fn plane(&self, sample: usize, channel: usize) -> usize {
+        let number = sample.wrapping_mul(self.channels).wrapping_add(channel);
+        number.wrapping_mul(self.rows)
+    }
+
+    /// One sample, if it is a matrix.
+    #[inline(always)]
+    pub(crate) const fn matrix(&self, sample: usize) -> Band {
+        let Self { rows, channels, .. } = *self;
+        Band::matrix(self.plane(sample, 0), rows, channels)
+    }
+
+    /// Each sample as a matrix, and the number of its first group.
     #[inline(always)]
     pub(crate) fn matrices(self) -> impl Iterator<Item = (usize, Band)> {
-        let Self { batch, rows, channels, group_channels } = self;
-        let groups = channels.checked_div(group_channels).unwrap_or(0);
-        (0..batch).map(move |i| (i * groups, Band::matrix(i * rows * channels, rows, channels)))
+        (0..self.batch).map(move |sample| (sample * self.groups(), self.matrix(sample)))
     }
 }

@@ -4,7 +4,7 @@
 //! | to do | use |
 //! |---|---|
 //! | normalize activations per channel, train and infer | [`BatchNorm`] |
-//! | normalize activations per sample and group | [`GroupNorm`] |
+//! | normalize activations per sample and group of channels, or channel | [`GroupNorm`], [`InstanceNorm`] |
 //! | normalize every row, by its mean and deviation or its root mean square | [`LayerNorm`], [`RmsNorm`] |
 //! | bring inputs to mean 0 and variance 1 | [`Standardize`] |
 //! | drop random activations | [`Dropout`], keyed by a [`Key`] |
@@ -50,6 +50,7 @@ mod dropout;
 mod element;
 mod error;
 mod group_norm;
+mod instance_norm;
 mod io;
 mod kernel;
 mod layer_norm;
@@ -57,14 +58,16 @@ mod layout;
 mod moments;
 pub mod philox;
 mod rms_norm;
+mod running;
 mod standardize;
 
 pub use backend::Backend;
-pub use batch_norm::{BatchNorm, Momentum, RunningVariance, Weight};
+pub use batch_norm::{BatchNorm, Weight};
 pub use dropout::{Dropout, Scaling};
 pub use element::Element;
 pub use error::Error;
 pub use group_norm::GroupNorm;
+pub use instance_norm::InstanceNorm;
 pub use io::{
     Activation, Affine, Given, Gradients, Io, Keep, Running, Saved, Source, Statistics, apart,
     in_place,
@@ -74,4 +77,5 @@ pub use layout::{Layout, Rows};
 pub use moments::Moments;
 pub use philox::{Key, Philox};
 pub use rms_norm::RmsNorm;
+pub use running::{Momentum, RunningVariance};
 pub use standardize::{Constant, Standardize};

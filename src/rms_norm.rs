@@ -2,10 +2,11 @@
 
 use crate::backend::dispatch;
 use crate::element::Element;
-use crate::error::{check_eps, check_optional};
+use crate::error::{check_eps, check_len, check_optional};
 use crate::io::set;
 use crate::kernel::normalize::{self, Options};
-use crate::{Affine, Backend, Error, Io, Rows};
+use crate::kernel::row_backward::{self, KnownRows};
+use crate::{Affine, Backend, Error, Gradients, Io, Rows};
 use core::marker::PhantomData;
 
 /// RMS normalization: every row to a root mean square of 1. Layer normalization without the mean.
@@ -115,6 +116,59 @@ impl RmsNorm<f32> {
                 normalize::root_mean_square(simd, rows, tensor, options, record)
             });
         });
+        Ok(())
+    }
+
+    /// Gradients of [`forward`](Self::forward), from the `rstd` that it gave.
+    ///
+    /// ```text
+    /// dγ = Σ dy·x̂                             over the rows
+    /// dx = rstd·(γ·dy − x̂·mean(γ·dy·x̂))       with the mean along a row, x̂ = x·rstd
+    /// ```
+    ///
+    /// `x` is the input of the forward pass. There is no β, so a gradient of β is refused. Gradients
+    /// are written, not added; that of γ is zero where there are no rows.
+    ///
+    /// # Complexity
+    ///
+    /// Reads dy and x once for dx, and once more for dγ; what is not asked for costs nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Epsilon`]; [`Error::Length`] for the first slice whose length is wrong, that of dβ
+    /// being 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use evenkeel::{Gradients, RmsNorm, Rows, apart};
+    /// let rms = RmsNorm::new(Rows::new(1, 2)?);
+    /// let (x, mut y, mut rstd, mut dx) = ([3.0, -4.0], [0.0; 2], [0.0], [0.0; 2]);
+    /// rms.forward(apart(&x, &mut y), None, Some(&mut rstd))?;
+    /// let gradients = Gradients { x: Some(&mut dx), ..Gradients::default() };
+    /// rms.backward(&x, &x, None, &rstd, gradients)?;
+    /// assert!(dx[0].abs() < 1e-6); // a factor on x changes nothing
+    /// # Ok::<(), evenkeel::Error>(())
+    /// ```
+    pub fn backward(
+        &self,
+        dy: &[f32],
+        x: &[f32],
+        gamma: Option<&[f32]>,
+        rstd: &[f32],
+        gradients: Gradients<'_>,
+    ) -> Result<(), Error> {
+        let Self { rows, .. } = self;
+        check_eps(self.eps)?;
+        check_len("dy", rows.elements(), dy.len())?;
+        check_len("x", rows.elements(), x.len())?;
+        check_optional("gamma", rows.row_len(), gamma)?;
+        check_len("saved_rstd", rows.count(), rstd.len())?;
+        check_optional("dx", rows.elements(), gradients.x.as_deref())?;
+        check_optional("dgamma", rows.row_len(), gradients.gamma.as_deref())?;
+        check_optional("dbeta", 0, gradients.beta.as_deref())?;
+        let known = KnownRows { mean: None, rstd, gamma };
+        row_backward::run(self.backend, *rows, [dy, x], known, gradients);
         Ok(())
     }
 }

@@ -1,7 +1,8 @@
 //! Rows: each by itself, whatever lies around it.
 
 use evenkeel::{
-    Activation, Affine, Backend, Error, Io, LayerNorm, RmsNorm, Rows, Saved, apart, in_place,
+    Activation, Affine, Backend, Error, Gradients, Io, LayerNorm, RmsNorm, Rows, Saved, Statistics,
+    apart, in_place,
 };
 use ops::Source;
 use ops::arrays::bits;
@@ -96,6 +97,67 @@ proptest! {
             }
         }
     }
+}
+
+/// dx of both operations, dγ of both and dβ. Statistics are made up: they are inputs.
+fn gradients(backend: Backend, rows: Rows, dy: &[f32], x: &[f32], gamma: &[f32]) -> [Vec<u32>; 5] {
+    let (mut dx, mut dz) = (vec![0.5; x.len()], vec![0.5; x.len()]);
+    let [mut dgamma, mut dbeta, mut dgamma_rms] = [(); 3].map(|()| vec![0.5; gamma.len()]);
+    let mean = Source::seeded(1).spread(rows.count(), 0.0, 1.0);
+    let rstd = Source::seeded(2).spread(rows.count(), 2.0, 0.1);
+    let into = Gradients { x: Some(&mut dx), gamma: Some(&mut dgamma), beta: Some(&mut dbeta) };
+    let op = LayerNorm::new(rows).backend(backend);
+    let statistics = Statistics { mean: &mean, rstd: &rstd };
+    op.backward(dy, x, Some(gamma), statistics, into).expect("a correct call");
+    let into = Gradients { x: Some(&mut dz), gamma: Some(&mut dgamma_rms), beta: None };
+    let op = RmsNorm::new(rows).backend(backend);
+    op.backward(dy, x, Some(gamma), &rstd, into).expect("a correct call");
+    [dx, dz, dgamma, dbeta, dgamma_rms].map(|values| values.into_iter().map(bits).collect())
+}
+
+/// Rows with `gap` elements of no meaning between them.
+fn spread_out(packed: &[f32], len: usize, gap: usize) -> Vec<f32> {
+    let rows = packed.chunks(len).flat_map(|row| row.iter().copied().chain(vec![f32::NAN; gap]));
+    let mut all: Vec<f32> = rows.collect();
+    all.truncate(all.len().saturating_sub(gap));
+    all
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// The same for gradients, those of γ and β included.
+    #[test]
+    fn gaps_do_not_matter_to_gradients(
+        count in 0..80_usize, len in lengths(), gap in 1..20_usize, seed: u64,
+    ) {
+        let (x, gamma) = (rows_of(seed, count, len), gamma(len));
+        let dy = Source::seeded(!seed).spread(x.len(), 0.0, 1.0);
+        let rows = Rows::new(count, len).unwrap();
+        let (wide_dy, wide_x) = (spread_out(&dy, len, gap), spread_out(&x, len, gap));
+        for backend in Backend::available() {
+            let expected = gradients(backend, rows, &dy, &x, &gamma);
+            let strided = rows.stride(len + gap).unwrap();
+            let found = gradients(backend, strided, &wide_dy, &wide_x, &gamma);
+            for (expected, found) in expected.iter().zip(&found).take(2) {
+                for (expected, found) in expected.chunks(len).zip(found.chunks(len + gap)) {
+                    prop_assert_eq!(expected, &found[..len]);
+                    prop_assert!(found[len..].iter().all(|&v| v == 0.5_f32.to_bits()));
+                }
+            }
+            prop_assert_eq!(&expected[2..], &found[2..]);
+        }
+    }
+}
+
+#[test]
+fn rms_norm_has_no_beta() {
+    let (x, mut dx, mut dbeta) = ([1.0; 6], [7.0; 6], [7.0; 3]);
+    let into = Gradients { x: Some(&mut dx), gamma: None, beta: Some(&mut dbeta) };
+    let rms = RmsNorm::new(Rows::new(2, 3).expect("small rows"));
+    let found = rms.backward(&x, &x, None, &[1.0; 2], into);
+    assert_eq!(found, Err(Error::Length { argument: "dbeta", expected: 0, found: 3 }));
+    assert_eq!((dx, dbeta), ([7.0; 6], [7.0; 3]));
 }
 
 fn decorated(x: &mut [f32]) -> Io<'_> {

@@ -10,6 +10,7 @@ use super::reduce::{Found, reduce_band, reduce_rows, reduce_tile};
 use super::rows::{Segments, part};
 use super::sets::{Reductions, Tile, lanes_or};
 use super::small;
+use super::statistic::Statistic;
 use super::statistic::gradient::GradientSums;
 use crate::backend::Target;
 use crate::io::get;
@@ -89,6 +90,25 @@ impl ParameterGradients {
         Self { number, count, gamma: U::array(gamma), beta: U::array(beta) }
     }
 
+    /// From Σ dy and Σ dy·x̃.
+    #[inline(always)]
+    pub(crate) fn of_sums<U: Unit>(
+        (number, count): (usize, usize),
+        found: &Found<U, 2, 2>,
+    ) -> Self {
+        let [beta, gamma] = found.narrow();
+        Self { number, count, gamma: U::array(gamma), beta: U::array(beta) }
+    }
+
+    /// From the same in f64, of a lane each.
+    #[inline(always)]
+    pub(crate) fn of_totals<S: Simd>(
+        (number, count): (usize, usize),
+        [beta, gamma]: [Wide<S>; 2],
+    ) -> Self {
+        Self { number, count, gamma: gamma.narrow().values(), beta: beta.narrow().values() }
+    }
+
     pub(crate) fn gamma(&self) -> &[f32] {
         self.gamma.get(..self.count).unwrap_or(&self.gamma)
     }
@@ -100,12 +120,16 @@ impl ParameterGradients {
 
 /// The sums of a tile's reductions.
 #[inline(always)]
-fn tile_sums<S: Simd>(
+pub(crate) fn tile_sums<S: Simd, const INPUTS: usize>(
     simd: S,
     tile: &Tile,
-    inputs: [&[f32]; 2],
+    inputs: [&[f32]; INPUTS],
     (mean, rstd): (f32x16<S>, f32x16<S>),
-) -> Found<Sixteen<S>, 3, 3> {
+) -> Found<Sixteen<S>, 3, 3>
+where
+    GradientSums<Sixteen<S>>: Statistic<Sixteen<S>, INPUTS, 3, 3>,
+    GradientSums<One>: Statistic<One, INPUTS, 3, 3>,
+{
     if let Some(rows) = tile.rows() {
         return reduce_rows(simd, GradientSums { mean, rstd }, rows, inputs);
     }
@@ -136,7 +160,7 @@ pub(crate) fn rows<S: Target>(
         let found = tile_sums(simd, &tile, [pass.dy, pass.x], (channel.mean, channel.rstd));
         let gradients = Gradients::new(mode, &found, channel);
         record(&ParameterGradients::new((tile.number, tile.count), &gradients, &found));
-        write_tile(simd, &mut pass, mode, &tile, &StripGradient { gradients, channel });
+        write_tile(simd, &mut pass, (mode, None), &tile, &StripGradient { gradients, channel });
     }
 }
 
@@ -180,26 +204,27 @@ pub(crate) fn columns<S: Target>(
 
 /// What dx of sixteen reductions is made of.
 #[derive(Clone, Copy)]
-struct StripGradient<S: Simd> {
-    gradients: Gradients<Sixteen<S>>,
-    channel: Channel<f32x16<S>>,
+pub(crate) struct StripGradient<S: Simd> {
+    pub(crate) gradients: Gradients<Sixteen<S>>,
+    pub(crate) channel: Channel<f32x16<S>>,
 }
 
 impl<S: Simd> StripGradient<S> {
     /// Room for one.
     #[inline(always)]
-    fn nothing(simd: S, channel: Channel<f32x16<S>>) -> Self {
+    pub(crate) fn nothing(simd: S, channel: Channel<f32x16<S>>) -> Self {
         let gradients = Gradients::new(Mode::Inference, &Found::nothing(simd), channel);
         Self { gradients, channel }
     }
 }
 
-/// Writes dx of a tile, one reduction a lane.
+/// Writes dx of a tile, one reduction a lane. Where each element of a reduction has a γ, it is in
+/// `gamma`.
 #[inline(never)]
-fn write_tile<S: Simd>(
+pub(crate) fn write_tile<S: Simd>(
     simd: S,
     pass: &mut Pass<'_>,
-    mode: Mode,
+    (mode, gamma): (Mode, Option<&[f32]>),
     tile: &Tile,
     strip: &StripGradient<S>,
 ) {
@@ -208,26 +233,30 @@ fn write_tile<S: Simd>(
         #[inline(always)]
         || {
             let StripGradient { gradients, channel } = *strip;
-            let (means, rstds) = (channel.mean.values(), channel.rstd.values());
             let wide = gradients.wide.to_bitmask();
             for i in 0..tile.count {
-                let (mean, rstd) = (get(&means, i), get(&rstds, i));
+                let channel = channel.each(
+                    #[inline(always)]
+                    |value| get(&value.values(), i),
+                );
                 if let Some(gradient) = gradients.in_f64.filter(|_| wide >> i & 1 == 1) {
                     let gradient = gradient.each(
                         #[inline(always)]
                         |value| Wide::filled(simd, value.values().get(i).copied().unwrap_or(0.0)),
                     );
-                    let mean = Wide::filled(simd, f64::from(mean));
-                    let rstd = Wide::filled(simd, f64::from(rstd));
+                    let channel = channel.each(
+                        #[inline(always)]
+                        |value| Wide::filled(simd, f64::from(value)),
+                    );
                     write_segments(
                         simd,
-                        [dy, x],
+                        ([dy, x], gamma),
                         dx,
                         tile.segments(i),
                         #[inline(always)]
-                        |dy, x| {
-                            let (dy, x) = (Sixteen::widen(dy), Sixteen::widen(x));
-                            gradient.dx(mode, (mean, rstd), dy, x).narrow()
+                        |dy, x, gamma| {
+                            let dy = Sixteen::widen(dy) * Sixteen::widen(gamma);
+                            gradient.dx(mode, channel, dy, Sixteen::widen(x)).narrow()
                         },
                     );
                 } else {
@@ -235,14 +264,17 @@ fn write_tile<S: Simd>(
                         #[inline(always)]
                         |value| f32x16::filled(simd, get(&value.values(), i)),
                     );
-                    let (mean, rstd) = (f32x16::filled(simd, mean), f32x16::filled(simd, rstd));
+                    let channel = channel.each(
+                        #[inline(always)]
+                        |value| f32x16::filled(simd, value),
+                    );
                     write_segments(
                         simd,
-                        [dy, x],
+                        ([dy, x], gamma),
                         dx,
                         tile.segments(i),
                         #[inline(always)]
-                        |dy, x| gradient.dx(mode, (mean, rstd), dy, x),
+                        |dy, x, gamma| gradient.dx(mode, channel, dy * gamma, x),
                     );
                 }
             }
@@ -250,29 +282,40 @@ fn write_tile<S: Simd>(
     );
 }
 
-/// Writes f(dy, x) for the elements of segments.
+/// Writes f(dy, x, γ) for the elements of segments; γ is 1 where there is none.
 #[inline(always)]
 fn write_segments<S: Simd>(
     simd: S,
-    [dy, x]: [&[f32]; 2],
+    ([dy, x], gamma): ([&[f32]; 2], Option<&[f32]>),
     dx: &mut [f32],
     segments: Segments,
-    f: impl Fn(f32x16<S>, f32x16<S>) -> f32x16<S>,
+    f: impl Fn(f32x16<S>, f32x16<S>, f32x16<S>) -> f32x16<S>,
 ) {
+    let one = f32x16::filled(simd, 1.0);
     for start in segments.starts() {
         let dy = part(dy, start, segments.len);
-        Tensor::Apart(x, dx).piece(start, segments.len).map(
-            simd,
-            [dy],
-            #[inline(always)]
-            |x, [dy]| f(dy, x),
-        );
+        let mut tensor = Tensor::Apart(x, dx);
+        let piece = tensor.piece(start, segments.len);
+        match gamma {
+            Some(gamma) => piece.map(
+                simd,
+                [dy, gamma],
+                #[inline(always)]
+                |x, [dy, gamma]| f(dy, x, gamma),
+            ),
+            None => piece.map(
+                simd,
+                [dy],
+                #[inline(always)]
+                |x, [dy]| f(dy, x, one),
+            ),
+        }
     }
 }
 
 /// Writes dx of every strip of a band.
 #[inline(never)]
-fn write_band<S: Simd>(
+pub(crate) fn write_band<S: Simd>(
     simd: S,
     pass: &mut Pass<'_>,
     mode: Mode,
@@ -301,9 +344,9 @@ fn write_band<S: Simd>(
                 #[inline(always)]
                 |i| {
                     let StripGradient { gradients, channel } = *strips.get(i).unwrap_or(first);
-                    let (gradient, statistics) = (gradients.narrow, (channel.mean, channel.rstd));
+                    let gradient = gradients.narrow;
                     #[inline(always)]
-                    move |x, [dy]: [f32x16<S>; 1]| gradient.dx(mode, statistics, dy, x)
+                    move |x, [dy]: [f32x16<S>; 1]| gradient.dx(mode, channel, dy, x)
                 },
             );
         },
@@ -316,11 +359,13 @@ fn mixed<S: Simd>(
     mode: Mode,
     StripGradient { gradients, channel }: StripGradient<S>,
 ) -> impl Fn(f32x16<S>, [f32x16<S>; 1]) -> f32x16<S> + Copy {
-    let Channel { mean, rstd, .. } = channel;
-    let wide = (Sixteen::widen(mean), Sixteen::widen(rstd));
+    let wide = channel.each(
+        #[inline(always)]
+        |value: f32x16<S>| Sixteen::<S>::widen(value),
+    );
     #[inline(always)]
     move |x, [dy]| {
-        let narrow = gradients.narrow.dx(mode, (mean, rstd), dy, x);
+        let narrow = gradients.narrow.dx(mode, channel, dy, x);
         let Some(in_f64) = gradients.in_f64 else { return narrow };
         let in_f64 = in_f64.dx(mode, wide, Sixteen::widen(dy), Sixteen::widen(x));
         Value::select(gradients.wide, in_f64.narrow(), narrow)

@@ -8,6 +8,10 @@ use fearless_simd::Simd;
 pub(crate) trait Terms<const INPUTS: usize, const PARAMETERS: usize, const SUMS: usize>:
     Copy
 {
+    /// How many of the inputs, the last ones, are no tensors: they hold one value for each place along a
+    /// reduction, the same for all reductions. (γ of rows; the statistics of rows, for columns.)
+    const ALONG: usize = 0;
+
     fn of<V: Value>(self, inputs: [V; INPUTS], parameters: [V; PARAMETERS]) -> [V; SUMS];
 }
 

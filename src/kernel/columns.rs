@@ -7,6 +7,7 @@
 use super::block::{Block, Terms, add, add_chains, chains_at_once, each};
 use super::lanes::{LANES, Lanes, Precision, Real as _, Sixteen, Wide, first_lanes, padded};
 use super::small::{Column, Set};
+use crate::io::get;
 use fearless_simd::{Simd, mask32x16};
 
 /// Rows in a block: four chains of sixteen.
@@ -21,6 +22,8 @@ pub(crate) const STRIPS: usize = 4;
 pub(crate) struct Band {
     pub(crate) start: usize,
     pub(crate) stride: usize,
+    /// The number of the first row.
+    pub(crate) row: usize,
     pub(crate) rows: usize,
     /// The place of the first channel in its row.
     pub(crate) place: usize,
@@ -30,14 +33,14 @@ pub(crate) struct Band {
 impl Band {
     /// All channels of a matrix.
     pub(crate) const fn matrix(start: usize, rows: usize, channels: usize) -> Self {
-        Self { start, stride: channels, rows, place: 0, channels }
+        Self { start, stride: channels, row: 0, rows, place: 0, channels }
     }
 
     /// Where each channel is.
     #[inline(always)]
     pub(crate) fn sets(self) -> impl Fn(usize) -> Set {
         let Self { start, stride, rows, .. } = self;
-        move |channel| Set::Column(Column { start: start + channel, stride, rows })
+        move |channel| Set::Column(Column { start: start + channel, stride, row: 0, rows })
     }
 
     /// At most `most` of the channels, from one on.
@@ -58,8 +61,8 @@ impl Band {
     #[inline(always)]
     pub(crate) fn strips(self) -> impl Iterator<Item = Strip> {
         (0..self.channels).step_by(LANES).map(move |channel| {
-            let Self { start, stride, rows, place, channels } = self.from(channel, LANES);
-            Strip { start, stride, rows, place, lanes: channels }
+            let Self { start, stride, row, rows, place, channels } = self.from(channel, LANES);
+            Strip { start, stride, row, rows, place, lanes: channels }
         })
     }
 
@@ -68,6 +71,7 @@ impl Band {
     pub(crate) fn tiles(self, rows: usize) -> impl Iterator<Item = Self> {
         (0..self.rows).step_by(rows).map(move |row| Self {
             start: self.start + row * self.stride,
+            row: self.row + row,
             rows: (self.rows - row).min(rows),
             ..self
         })
@@ -79,6 +83,8 @@ impl Band {
 pub(crate) struct Strip {
     pub(crate) start: usize,
     pub(crate) stride: usize,
+    /// The number of the first row.
+    row: usize,
     pub(crate) rows: usize,
     /// The place of the first channel in its row.
     place: usize,
@@ -87,6 +93,12 @@ pub(crate) struct Strip {
 }
 
 impl Strip {
+    /// One value for every lane, from what has one for each row.
+    #[inline(always)]
+    fn along<S: Simd, V: Lanes<S>>(&self, simd: S, values: &[f32], row: usize) -> V {
+        V::filled(simd, V::Scalar::of(get(values, self.row + row)))
+    }
+
     /// The sums of `SIDE` chains, the first of them number `first`. Lanes that are no channels sum
     /// what lies there.
     #[inline(always)]
@@ -120,7 +132,7 @@ impl Strip {
         );
         'quads: while row + 4 <= self.rows {
             let mut groups = [[NOTHING; INPUTS]; SIDE];
-            for (input, rest) in rests.iter_mut().enumerate() {
+            for (input, rest) in rests.iter_mut().enumerate().take(INPUTS - T::ALONG) {
                 let split = rest.split_at_checked(4 * self.stride);
                 let Some((rows, others)) = split else { break 'quads };
                 for (side, group) in groups.iter_mut().enumerate() {
@@ -133,13 +145,16 @@ impl Strip {
                 }
                 *rest = others;
             }
-            for (chain, group) in chains.iter_mut().zip(&groups) {
-                let vectors = each(
+            for (side, (chain, group)) in chains.iter_mut().zip(&groups).enumerate() {
+                let mut vectors = each(
                     *group,
                     zero,
                     #[inline(always)]
                     |group| V::load(simd, group),
                 );
+                for (vector, values) in vectors.iter_mut().zip(inputs).skip(INPUTS - T::ALONG) {
+                    *vector = self.along(simd, values, row + first + side);
+                }
                 *chain = add(*chain, terms.of(vectors, parameters));
             }
             row += 4;
@@ -148,12 +163,14 @@ impl Strip {
             for (side, chain) in chains.iter_mut().enumerate() {
                 let row = row + first + side;
                 if row < self.rows {
-                    let vectors = each(
-                        inputs,
-                        zero,
-                        #[inline(always)]
-                        |x| load_lanes(simd, x, self.start + row * self.stride),
-                    );
+                    let mut vectors = [zero; INPUTS];
+                    for (i, (vector, values)) in vectors.iter_mut().zip(inputs).enumerate() {
+                        *vector = if i + T::ALONG < INPUTS {
+                            load_lanes(simd, values, self.start + row * self.stride)
+                        } else {
+                            self.along(simd, values, row)
+                        };
+                    }
                     *chain = add(*chain, terms.of(vectors, parameters));
                 }
             }

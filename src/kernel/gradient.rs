@@ -7,10 +7,16 @@ use super::constants::{is_between, is_normal};
 use super::lanes::{Real as _, Unit, Value};
 use super::reduce::Found;
 
-/// Whether the statistics came from the data (and so have gradients of their own) or were given.
+/// Which gradient it is.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Mode {
+    /// The statistics came from the data, and so have gradients of their own.
     Train,
+    /// The same, of γ·dy: a γ that differs within a reduction is within its sums.
+    Weighted,
+    /// The same as [`Train`](Self::Train) without a mean.
+    Uncentred,
+    /// The statistics were given.
     Inference,
 }
 
@@ -20,6 +26,14 @@ pub(crate) struct Channel<V> {
     pub(crate) mean: V,
     pub(crate) rstd: V,
     pub(crate) gamma: V,
+}
+
+impl<V: Copy> Channel<V> {
+    /// The same with every number put through f.
+    #[inline(always)]
+    pub(crate) fn each<W>(self, f: impl Fn(V) -> W) -> Channel<W> {
+        Channel { mean: f(self.mean), rstd: f(self.rstd), gamma: f(self.gamma) }
+    }
 }
 
 /// dx = scale·((dy − offset) − (x̃ − k)·slope), and the gradients of γ and β.
@@ -51,6 +65,9 @@ impl<V: Value> Gradient<V> {
             return Self { k: zero, offset: zero, slope: zero, scale, dgamma: dy_x, dbeta: dy };
         }
         let n = scale.all(V::Scalar::count(n));
+        if mode == Mode::Uncentred {
+            return Self { k: zero, offset: zero, slope: dy_x / n, scale, dgamma: dy_x, dbeta: dy };
+        }
         let k = x / n;
         let dgamma = dy_x - dy * k;
         Self { k, offset: dy / n, slope: dgamma / n, scale, dgamma, dbeta: dy }
@@ -71,10 +88,12 @@ impl<V: Value> Gradient<V> {
 
     /// The gradient of one element.
     #[inline(always)]
-    pub(crate) fn dx(&self, mode: Mode, (mean, rstd): (V, V), dy: V, x: V) -> V {
+    pub(crate) fn dx(&self, mode: Mode, channel: Channel<V>, dy: V, x: V) -> V {
         if mode == Mode::Inference {
             return dy * self.scale;
         }
+        let Channel { mean, rstd, gamma } = channel;
+        let dy = if mode == Mode::Weighted { dy * gamma } else { dy };
         let x = (x - mean) * rstd;
         self.scale * ((dy - self.offset) - (x - self.k) * self.slope)
     }
@@ -88,6 +107,7 @@ impl<U: Unit> Gradients<U> {
         Channel { rstd, gamma, .. }: Channel<U::Narrow>,
     ) -> Self {
         let n = found.count;
+        let gamma = if mode == Mode::Weighted { gamma.all(1.0) } else { gamma };
         let narrow = match found.block {
             Some(sums) => Gradient::new(mode, n, sums, gamma * rstd),
             None => in_f64::<U>(mode, found, gamma, rstd).each(

@@ -3,10 +3,12 @@
 
 use super::columns::{Band, STRIPS};
 use super::constants::{Constants, is_wide};
-use super::lanes::{LANES, Lanes as _, One, Sixteen};
+use super::lanes::{LANES, Lanes as _, One, Real as _, Sixteen, narrow};
 use super::map::Tensor;
-use super::normalize::{CentredStrip, Options, Summary, apply_band, columns};
+use super::normalize::{CentredStrip, Options, Summary, apply_band, columns, rows};
 use super::reduce::{Found, merged, reduce_band};
+use super::rows::Segments;
+use super::sets::Reductions;
 use super::small;
 use super::statistic::Statistic;
 use super::statistic::moments::MeanAndSquares;
@@ -17,13 +19,22 @@ use crate::moments::Weights;
 use fearless_simd::{Simd, SimdMask as _};
 
 /// Channels of a band.
-const CHANNELS: usize = STRIPS * LANES;
+pub(crate) const CHANNELS: usize = STRIPS * LANES;
 
 /// The totals of a group, or of a part of one: the number of values, mean and M2.
 pub(crate) type Totals = (usize, [f64; 2]);
 
 /// Those of nothing.
 pub(crate) const NO_TOTALS: Totals = (0, [0.0; 2]);
+
+/// Channels that are taken together: whole groups, as many as fit into a band. A group that is wider
+/// than a band is alone.
+pub(crate) const fn channels_together(group_channels: usize) -> usize {
+    match CHANNELS.checked_div(group_channels) {
+        Some(0) | None => group_channels,
+        Some(fit) => fit.wrapping_mul(group_channels),
+    }
+}
 
 /// Groups of one sample that are taken together: as many as fit into a band, so that lanes are not
 /// wasted on small groups. A group that is wider than a band takes several bands.
@@ -69,33 +80,54 @@ impl Channels {
         (self.wide >> first) << behind != 0
     }
 
-    /// The totals of some neighbours, merged along the tree. All are of equal size, so it is gone up
-    /// level by level, and the weights are computed once a level. An odd one out waits, for those
-    /// before it that are merged later.
+    /// The totals of some neighbours, merged along the tree.
     #[inline(always)]
-    fn merged(&mut self, first: usize, mut count: usize) -> Totals {
+    fn merged(&mut self, first: usize, count: usize) -> Totals {
         let items = self.totals.get_mut(first..).unwrap_or(&mut []);
-        let at = |items: &[[f64; 2]], i: usize| items.get(i).copied().unwrap_or_default();
-        let mut unit = self.count;
-        let mut waiting: Option<Totals> = None;
-        while count > 1 {
-            if count % 2 == 1 {
-                count -= 1;
-                let odd = (unit, at(items, count));
-                waiting = Some(waiting.map_or(odd, |later| merge(odd, later)));
-            }
-            let weights = Weights::of_counts(unit, unit);
-            count /= 2;
-            for i in 0..count {
-                let (a, b) = (at(items, 2 * i), at(items, 2 * i + 1));
-                if let Some(item) = items.get_mut(i) {
-                    *item = <MeanAndSquares as Statistic<One, 1, 4, 2>>::merged(weights, a, b);
-                }
-            }
-            unit *= 2;
+        merge_neighbours::<MeanAndSquares, 1, 4, 2>(items, count, self.count)
+    }
+}
+
+/// The totals of the first `count` items, of `unit` elements each, merged along the tree. All are of
+/// equal size, so it is gone up level by level, and the weights are computed once a level. An odd
+/// one out waits, for those before it that are merged later.
+#[inline(always)]
+pub(crate) fn merge_neighbours<
+    T: Statistic<One, INPUTS, PARTS, TOTALS>,
+    const INPUTS: usize,
+    const PARTS: usize,
+    const TOTALS: usize,
+>(
+    items: &mut [[f64; TOTALS]],
+    mut count: usize,
+    mut unit: usize,
+) -> (usize, [f64; TOTALS]) {
+    let merge = merged::<One, T, INPUTS, PARTS, TOTALS>;
+    let at = |items: &[[f64; TOTALS]], i: usize| items.get(i).copied().unwrap_or([0.0; TOTALS]);
+    let mut waiting = None;
+    while count > 1 {
+        if count % 2 == 1 {
+            count -= 1;
+            let odd = (unit, at(items, count));
+            waiting = Some(match waiting {
+                Some(later) => merge(odd, later),
+                None => odd,
+            });
         }
-        let first = (unit, at(items, 0));
-        waiting.map_or(first, |later| merge(first, later))
+        let weights = Weights::of_counts(unit, unit);
+        count /= 2;
+        for i in 0..count {
+            let (a, b) = (at(items, 2 * i), at(items, 2 * i + 1));
+            if let Some(item) = items.get_mut(i) {
+                *item = T::merged(weights, a, b);
+            }
+        }
+        unit *= 2;
+    }
+    let first = (unit, at(items, 0));
+    match waiting {
+        Some(later) => merge(first, later),
+        None => first,
     }
 }
 
@@ -163,6 +195,80 @@ pub(crate) fn normalize<S: Target>(
             );
         }
     }
+}
+
+/// Normalizes every channel of every sample, some channels after the others, and then tells the mean
+/// of their statistics over the samples: the number of the first channel, means and variances.
+#[inline(always)]
+pub(crate) fn by_channel<S: Target>(
+    simd: S,
+    samples: Samples,
+    mut tensor: Tensor<'_>,
+    options: Options<'_>,
+    (mut record, mut average): (impl FnMut(&Summary), impl FnMut(usize, &[f32], &[f32])),
+) {
+    let told = (&mut record, &mut average);
+    if S::SCALAR {
+        some_by_channel::<S, 1>(simd, samples, &mut tensor, options, told);
+    } else {
+        some_by_channel::<S, CHANNELS>(simd, samples, &mut tensor, options, told);
+    }
+}
+
+/// [`by_channel`], `MOST` channels at a time.
+#[inline(always)]
+fn some_by_channel<S: Target, const MOST: usize>(
+    simd: S,
+    samples: Samples,
+    tensor: &mut Tensor<'_>,
+    options: Options<'_>,
+    (record, average): (&mut impl FnMut(&Summary), &mut impl FnMut(usize, &[f32], &[f32])),
+) {
+    let Samples { batch, rows: len, channels, .. } = samples;
+    for channel in (0..channels).step_by(MOST) {
+        let count = MOST.min(channels - channel);
+        let options = Options { affine: options.affine.part(channel, count), ..options };
+        let (mut mean, mut var) = ([0.0_f64; MOST], [0.0_f64; MOST]);
+        for sample in 0..batch {
+            let mut record = |summary: &Summary| {
+                add_each(&mut mean, summary.number, summary.mean());
+                add_each(&mut var, summary.number, summary.variance());
+                record(&summary.moved(sample * channels + channel));
+            };
+            if samples.planes {
+                let start = samples.plane(sample, channel);
+                let planes = Reductions {
+                    first: Segments::one(start, len),
+                    ..Reductions::planes(1, count, len)
+                };
+                let all = tensor.input().len();
+                rows(simd, planes, tensor.piece(0, all), options, record);
+            } else {
+                let matrix = samples.matrix(sample).from(channel, count);
+                columns(simd, (0, matrix), tensor, options, &mut record);
+            }
+        }
+        let (mean, var) = (averages(mean, batch), averages(var, batch));
+        average(channel, mean.get(..count).unwrap_or(&mean), var.get(..count).unwrap_or(&var));
+    }
+}
+
+/// Adds to the sums from `first` on.
+#[inline(always)]
+fn add_each(sums: &mut [f64], first: usize, values: &[f32]) {
+    for (sum, value) in sums.iter_mut().skip(first).zip(values) {
+        *sum += f64::from(*value);
+    }
+}
+
+/// Sums of `count` values each as their means.
+#[inline(always)]
+fn averages<const N: usize>(sums: [f64; N], count: usize) -> [f32; N] {
+    let mut means = [0.0; N];
+    for (mean, sum) in means.iter_mut().zip(sums) {
+        *mean = narrow(sum / f64::count(count));
+    }
+    means
 }
 
 /// [`normalize`] for one sample.

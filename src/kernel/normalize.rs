@@ -50,6 +50,12 @@ impl Summary {
         Self { number, count, mean, rstd, variance }
     }
 
+    /// The same of reductions with other numbers: those from `first` on.
+    pub(crate) const fn moved(&self, first: usize) -> Self {
+        let Self { number, count, mean, rstd, variance } = *self;
+        Self { number: first.wrapping_add(number), count, mean, rstd, variance }
+    }
+
     pub(crate) fn mean(&self) -> &[f32] {
         self.mean.get(..self.count).unwrap_or(&self.mean)
     }

@@ -128,6 +128,21 @@ impl<U: Unit, const PARTS: usize, const TOTALS: usize, const DEPTH: usize>
     }
 }
 
+impl<U: Unit> Found<U, 2, 2> {
+    /// Two sums in f32: as they were formed, or rounded where they were merged or rescued.
+    #[inline(always)]
+    pub(crate) fn narrow(&self) -> [U::Narrow; 2] {
+        let [a, b] = self.totals;
+        let mut sums = [U::round(a), U::round(b)];
+        if let Some(block) = self.block {
+            for (sum, block) in sums.iter_mut().zip(block) {
+                *sum = Value::select(self.rescued, *sum, block);
+            }
+        }
+        sums
+    }
+}
+
 /// Two neighbours in one: count and totals.
 #[inline(always)]
 pub(crate) fn merged<U, T, const INPUTS: usize, const PARTS: usize, const TOTALS: usize>(
@@ -313,8 +328,10 @@ where
             // What lies side by side in memory comes one after the other.
             for group in tile.first.groups() {
                 for (i, (merger, statistic)) in mergers.iter_mut().zip(statistics).enumerate() {
-                    for block in group.moved(i * tile.step).blocks() {
-                        let (block, inputs) = joined(block, inputs, &mut stage);
+                    let group = group.moved(i * tile.step);
+                    for block in group.blocks() {
+                        let offset = block.start - group.start;
+                        let (block, inputs) = joined(block, offset, inputs, &mut stage);
                         merger.push::<T, INPUTS>(find(simd, *statistic, block, inputs));
                     }
                 }
@@ -329,16 +346,17 @@ where
 }
 
 /// The elements of a block side by side: in their place if they lie so, otherwise copied to the
-/// stage, which has room for a block of each input.
+/// stage, which has room for a block of each input. `offset` is the block's place in its row.
 #[inline(always)]
 fn joined<'a, const INPUTS: usize>(
     block: Segments,
+    offset: usize,
     inputs: [&'a [f32]; INPUTS],
     stage: &'a mut [[f32; BLOCK]; INPUTS],
 ) -> (RowBlock, [&'a [f32]; INPUTS]) {
     let len = block.elements();
     if block.count == 1 {
-        return (RowBlock { start: block.start, len }, inputs);
+        return (RowBlock { start: block.start, len, offset }, inputs);
     }
     for (copy, input) in stage.iter_mut().zip(inputs) {
         let mut slots = copy.as_mut_slice();
@@ -354,7 +372,7 @@ fn joined<'a, const INPUTS: usize>(
     for (slot, copy) in copies.iter_mut().zip(stage) {
         *slot = copy;
     }
-    (RowBlock { start: 0, len }, copies)
+    (RowBlock { start: 0, len, offset: 0 }, copies)
 }
 
 /// Reduces the channels of a band; each strip has its statistic.

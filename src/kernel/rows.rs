@@ -100,6 +100,8 @@ pub(crate) fn part_mut(x: &mut [f32], start: usize, len: usize) -> &mut [f32] {
 pub(crate) struct RowBlock {
     pub(crate) start: usize,
     pub(crate) len: usize,
+    /// Its place in its row: where it starts in what has one value for each place of a row.
+    pub(crate) offset: usize,
 }
 
 /// Four groups, one for every chain.
@@ -114,10 +116,12 @@ struct Elements<'a, const INPUTS: usize> {
 
 impl<'a, const INPUTS: usize> Elements<'a, INPUTS> {
     #[inline(always)]
-    fn of(inputs: [&'a [f32]; INPUTS], RowBlock { start, len }: RowBlock) -> Self {
+    fn of(inputs: [&'a [f32]; INPUTS], along: usize, block: RowBlock) -> Self {
+        let RowBlock { start, len, offset } = block;
         let (mut quads, mut rest) = ([[].as_slice(); INPUTS], [[].as_slice(); INPUTS]);
         let slots = quads.iter_mut().zip(&mut rest);
-        for ((quads, rest), x) in slots.zip(inputs) {
+        for (i, ((quads, rest), x)) in slots.zip(inputs).enumerate() {
+            let start = if i + along < INPUTS { start } else { offset };
             let (whole, last) = part(x, start, len).as_chunks::<{ 4 * LANES }>();
             *quads = whole.as_flattened().as_chunks::<LANES>().0.as_chunks::<4>().0;
             *rest = last;
@@ -250,7 +254,7 @@ impl<S: Simd> Block<S> for RowBlock {
             #[inline(always)]
             |value| P::Lanes::<S>::filled(simd, P::one(value)),
         );
-        let elements = Elements::of(inputs, *self);
+        let elements = Elements::of(inputs, T::ALONG, *self);
         let mut chains = [[zero; SUMS]; 4];
         match chains_at_once::<S>(SUMS, false) {
             4 => chains = elements.chains(simd, terms, parameters, 0),
@@ -274,7 +278,7 @@ impl<S: Simd> Block<S> for RowBlock {
     }
 }
 
-/// Up to sixteen contiguous blocks of one length, a lane each: `count` rows, each `stride` after the
+/// Up to sixteen rows of one block each, of one length, a lane each: `count` rows, each `stride` after the
 /// one before. What is done once a row (a division for the mean, a square root) is done for all of
 /// them at once, and no row waits for another's.
 #[derive(Clone, Copy)]
@@ -331,8 +335,7 @@ impl<S: Simd> Block<S> for RowsBlock {
                 #[inline(always)]
                 |values| P::of_one(values.get(lane).copied().unwrap_or(zero)),
             );
-            let RowBlock { start, len } = self.first;
-            let row = RowBlock { start: start + lane * self.stride, len };
+            let row = RowBlock { start: self.first.start + lane * self.stride, ..self.first };
             let row = Block::<S>::sums::<P, T, INPUTS, PARAMETERS, SUMS>(
                 &row, simd, terms, inputs, parameters,
             );

@@ -60,8 +60,8 @@ impl Reductions {
     pub(crate) const fn groups(batch: usize, groups: usize, channels: usize, len: usize) -> Self {
         let group = channels.wrapping_mul(len);
         let parameters = match (len, channels) {
-            (1, _) => Parameters::Elements { groups },
             (_, 1) => Parameters::One { channels: groups },
+            (1, _) => Parameters::Elements { groups },
             _ => Parameters::Planes { len, groups },
         };
         let count = batch.wrapping_mul(groups);
@@ -128,7 +128,7 @@ impl Tile {
     pub(crate) fn rows(&self) -> Option<RowsBlock> {
         let Segments { start, len, count, .. } = self.first;
         (count == 1 && len <= BLOCK).then_some(RowsBlock {
-            first: RowBlock { start, len },
+            first: RowBlock { start, len, offset: 0 },
             stride: self.step,
             count: self.count,
         })

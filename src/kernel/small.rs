@@ -5,18 +5,20 @@
 
 use super::backward::{Known, ParameterGradients, Pass};
 use super::block::{Block, Terms, add, add_chains, each};
-use super::columns::BLOCK_ROWS;
+use super::columns::{BLOCK_ROWS, Band};
 use super::constants::{Centred, Constants, is_wide};
-use super::gradient::{Channel, Gradients};
+use super::gradient::{Channel, Gradients, Mode};
+use super::group_backward::{KnownGroups, Sums};
 use super::groups::{NO_TOTALS, Totals, merge};
 use super::lanes::{LANES, One, Precision, Real as _, narrow};
 use super::map::Tensor;
 use super::normalize::{Fixed, Options, Summary};
 use super::reduce::{Found, Merger, find_apart};
-use super::rows::{Segments, part, part_mut};
+use super::row_backward::KnownRows;
+use super::rows::Segments;
 use super::sets::{Parameters, Reductions};
 use super::statistic::Statistic;
-use super::statistic::gradient::GradientSums;
+use super::statistic::gradient::{GradientSums, ParameterSums};
 use super::statistic::moments::MeanAndSquares;
 use super::statistic::squares::Squares;
 use super::tree::{LEVELS, Tree};
@@ -39,6 +41,8 @@ pub(crate) enum Set {
 pub(crate) struct Column {
     pub(crate) start: usize,
     pub(crate) stride: usize,
+    /// The number of the first row.
+    pub(crate) row: usize,
     pub(crate) rows: usize,
 }
 
@@ -80,21 +84,30 @@ impl Cursor {
 
 /// A block of contiguous segments, summed one lane after the other.
 #[derive(Clone, Copy)]
-struct LaneByLane(Segments);
+struct LaneByLane {
+    segments: Segments,
+    /// Its place in its row.
+    offset: usize,
+}
 
-/// The terms of the elements at one place.
+/// The terms of the elements at one place, which is `along` the reduction.
 #[inline(always)]
 fn terms_at<P, T, const INPUTS: usize, const PARAMETERS: usize, const SUMS: usize>(
     terms: T,
     inputs: [&[f32]; INPUTS],
-    place: usize,
+    (place, along): (usize, usize),
     parameters: [P::Scalar; PARAMETERS],
 ) -> [P::Scalar; SUMS]
 where
     P: Precision,
     T: Terms<INPUTS, PARAMETERS, SUMS>,
 {
-    terms.of(each(inputs, P::Scalar::ZERO, |x| P::Scalar::of(get(x, place))), parameters)
+    let mut values = [P::Scalar::ZERO; INPUTS];
+    for (i, (value, x)) in values.iter_mut().zip(inputs).enumerate() {
+        let place = if i + T::ALONG < INPUTS { place } else { along };
+        *value = P::Scalar::of(get(x, place));
+    }
+    terms.of(values, parameters)
 }
 
 impl<S: Simd> Block<S> for LaneByLane {
@@ -102,7 +115,7 @@ impl<S: Simd> Block<S> for LaneByLane {
 
     #[inline(always)]
     fn count(&self) -> usize {
-        self.0.elements()
+        self.segments.elements()
     }
 
     #[inline(always)]
@@ -131,7 +144,8 @@ impl<S: Simd> Block<S> for LaneByLane {
     ) -> [P::Of<One>; SUMS] {
         let zero = [P::Scalar::ZERO; SUMS];
         let parameters = each(parameters, P::Scalar::ZERO, |value| P::one(value));
-        let (segments, count) = (self.0, self.0.elements());
+        let Self { segments, offset } = *self;
+        let count = segments.elements();
         let [one, group, quad] = [1, LANES, 4 * LANES].map(|step| Step::of(step, segments.len));
         let mut lanes = [zero; LANES];
         let mut first = Cursor { place: segments.start, offset: 0 };
@@ -142,11 +156,9 @@ impl<S: Simd> Block<S> for LaneByLane {
                 let mut cursor = start;
                 let elements = count.saturating_sub(chain * LANES + lane);
                 for _ in 0..elements.div_ceil(4 * LANES) {
+                    let places = (cursor.place, offset.wrapping_add(cursor.offset));
                     let terms = terms_at::<P, T, INPUTS, PARAMETERS, SUMS>(
-                        terms,
-                        inputs,
-                        cursor.place,
-                        parameters,
+                        terms, inputs, places, parameters,
                     );
                     *sum = add(*sum, terms);
                     cursor.advance(quad, segments);
@@ -213,9 +225,9 @@ impl<S: Simd> Block<S> for Column {
         let mut chains = [[P::Scalar::ZERO; SUMS]; 4];
         for (first, sum) in chains.iter_mut().enumerate() {
             for row in (first..self.rows).step_by(4) {
-                let place = self.start + row * self.stride;
+                let places = (self.start + row * self.stride, self.row + row);
                 let terms =
-                    terms_at::<P, T, INPUTS, PARAMETERS, SUMS>(terms, inputs, place, parameters);
+                    terms_at::<P, T, INPUTS, PARAMETERS, SUMS>(terms, inputs, places, parameters);
                 *sum = add(*sum, terms);
             }
         }
@@ -238,14 +250,18 @@ where
     let mut merger = Merger::<One, PARTS, TOTALS, LEVELS>::new(Found::NOTHING);
     match set {
         Set::Rows(segments) => {
-            for block in segments.groups().flat_map(Segments::blocks) {
-                merger.push::<T, INPUTS>(find_apart(simd, statistic, LaneByLane(block), inputs));
+            for group in segments.groups() {
+                for segments in group.blocks() {
+                    let offset = segments.start.wrapping_sub(group.start);
+                    let block = LaneByLane { segments, offset };
+                    merger.push::<T, INPUTS>(find_apart(simd, statistic, block, inputs));
+                }
             }
         }
-        Set::Column(Column { start, stride, rows }) => {
+        Set::Column(Column { start, stride, row: _, rows }) => {
             for row in (0..rows).step_by(BLOCK_ROWS) {
                 let rows = (rows - row).min(BLOCK_ROWS);
-                let block = Column { start: start + row * stride, stride, rows };
+                let block = Column { start: start + row * stride, stride, row, rows };
                 merger.push::<T, INPUTS>(find_apart(simd, statistic, block, inputs));
             }
         }
@@ -346,7 +362,7 @@ pub(crate) fn groups<S: Simd>(
     for (first_group, matrix) in samples.matrices() {
         let column = |channel| {
             let start = matrix.start + channel;
-            Set::Column(Column { start, stride: matrix.stride, rows: matrix.rows })
+            Set::Column(Column { start, stride: matrix.stride, row: 0, rows: matrix.rows })
         };
         for first in (0..matrix.channels).step_by(channels) {
             let found = reduce_group(simd, (first, channels), column, tensor.input());
@@ -436,7 +452,7 @@ fn map(tensor: &mut Tensor<'_>, set: Set, f: impl Fn(f32) -> f32) {
                 }
             }
         }
-        Set::Column(Column { start, stride, rows }) => {
+        Set::Column(Column { start, stride, rows, .. }) => {
             let mut place = start;
             for _ in 0..rows {
                 tensor.set(place, &f);
@@ -485,37 +501,167 @@ pub(crate) fn backward<S: Simd>(
         let found = reduce(simd, GradientSums::<One> { mean, rstd }, set, [pass.dy, pass.x]);
         let gradients = Gradients::<One>::new(mode, &found, channel);
         record(&ParameterGradients::new((number, 1), &gradients, &found));
-        if let Some(in_f64) = gradients.in_f64 {
-            let statistics = (f64::from(mean), f64::from(rstd));
-            write(&mut pass, set, |dy, x| {
-                narrow(in_f64.dx(mode, statistics, f64::from(dy), f64::from(x)))
-            });
-        } else {
-            write(&mut pass, set, |dy, x| gradients.narrow.dx(mode, (mean, rstd), dy, x));
-        }
+        write(&mut pass, (set, None), mode, (&gradients, channel));
     }
 }
 
-/// Writes f(dy, x) for the elements of a set.
+/// Writes dx of rows.
 #[inline(always)]
-fn write(pass: &mut Pass<'_>, set: Set, f: impl Fn(f32, f32) -> f32) {
-    let Pass { dy, x, dx: Some(dx) } = pass else { return };
-    match set {
-        Set::Rows(segments) => {
-            for start in segments.starts() {
-                let (dy, x) = (part(dy, start, segments.len), part(x, start, segments.len));
-                let dx = part_mut(dx, start, segments.len);
-                dx.iter_mut().zip(dy.iter().zip(x)).for_each(|(dx, (dy, x))| *dx = f(*dy, *x));
-            }
+pub(crate) fn backward_rows<S: Simd>(
+    simd: S,
+    rows: Reductions,
+    mut pass: Pass<'_>,
+    known: KnownRows<'_>,
+) {
+    let mode = known.mode();
+    let set_of = rows.sets();
+    for number in 0..rows.count {
+        let (set, channel) = (set_of(number), known.row(number));
+        let Channel { mean, rstd, .. } = channel;
+        let sums = GradientSums::<One> { mean, rstd };
+        let found = match known.gamma {
+            Some(gamma) => reduce(simd, sums, set, [pass.dy, pass.x, gamma]),
+            None => reduce(simd, sums, set, [pass.dy, pass.x]),
+        };
+        let gradients = Gradients::<One>::new(mode, &found, channel);
+        write(&mut pass, (set, known.gamma), mode, (&gradients, channel));
+    }
+}
+
+/// Hands out dγ and dβ of rows.
+#[inline(always)]
+pub(crate) fn sum_columns<S: Simd, const INPUTS: usize>(
+    simd: S,
+    matrix: Band,
+    inputs: [&[f32]; INPUTS],
+    mut record: impl FnMut(&ParameterGradients),
+) where
+    ParameterSums: Statistic<One, INPUTS, 2, 2>,
+{
+    let set_of = matrix.sets();
+    for place in 0..matrix.channels {
+        let found = reduce(simd, ParameterSums, set_of(place), inputs);
+        record(&ParameterGradients::of_sums::<One>((place, 1), &found));
+    }
+}
+
+/// Backward of groups of channels: dx, and then dγ and dβ by themselves, since nothing is kept of a
+/// group's channels.
+#[inline(always)]
+pub(crate) fn backward_groups<S: Simd>(
+    simd: S,
+    samples: Samples,
+    mut pass: Pass<'_>,
+    known: KnownGroups<'_>,
+    mut record: impl FnMut(&ParameterGradients),
+) {
+    // Never 0; `step_by` would panic.
+    let channels = samples.group_channels.max(1);
+    for sample in 0..if pass.dx.is_some() { samples.batch } else { 0 } {
+        for first in (0..samples.channels).step_by(channels) {
+            write_group(simd, &samples, (sample, first), &mut pass, known);
         }
-        Set::Column(Column { start, stride, rows }) => {
-            let mut place = start;
-            for _ in 0..rows {
-                if let Some(dx) = dx.get_mut(place) {
-                    *dx = f(get(dy, place), get(x, place));
+    }
+    for channel in 0..samples.channels {
+        let mut tree = Tree::<[f64; 2], LEVELS>::new([0.0; 2]);
+        for sample in 0..samples.batch {
+            let known = known.channel(&samples, sample, channel);
+            let [dy, dy_x, _] = sums(simd, samples.set(sample, channel), &pass, known).totals;
+            tree.push([dy, dy_x], add);
+        }
+        let totals = tree.finish(add).unwrap_or([0.0; 2]);
+        let found = Found { totals, block: None, ..Found::<One, 2, 2>::NOTHING };
+        record(&ParameterGradients::of_sums::<One>((channel, 1), &found));
+    }
+}
+
+/// The sums of one channel.
+#[inline(always)]
+fn sums<S: Simd>(
+    simd: S,
+    set: Set,
+    pass: &Pass<'_>,
+    Channel { mean, rstd, .. }: Channel<f32>,
+) -> Found<One, 3, 3> {
+    reduce(simd, GradientSums::<One> { mean, rstd }, set, [pass.dy, pass.x])
+}
+
+/// Writes dx of one group.
+#[inline(never)]
+fn write_group<S: Simd>(
+    simd: S,
+    samples: &Samples,
+    (sample, first): (usize, usize),
+    pass: &mut Pass<'_>,
+    known: KnownGroups<'_>,
+) {
+    let channels = first..first + samples.group_channels;
+    let mut tree = Tree::<Sums, LEVELS>::new([0.0; 3]);
+    let mut rescued = false;
+    for channel in channels.clone() {
+        let known = known.channel(samples, sample, channel);
+        let found = sums(simd, samples.set(sample, channel), pass, known);
+        let (gamma, [dy, dy_x, x]) = (f64::from(known.gamma), found.totals);
+        tree.push([dy * gamma, dy_x * gamma, x], add);
+        rescued |= found.rescued;
+    }
+    let totals = tree.finish(add).unwrap_or([0.0; 3]);
+    let count = samples.group_channels.wrapping_mul(samples.rows);
+    let found = Found::merged((count, totals), rescued);
+    let known_first = known.channel(samples, sample, first);
+    let gradients = Gradients::<One>::new(Mode::Weighted, &found, known_first);
+    for channel in channels {
+        let known = known.channel(samples, sample, channel);
+        write(pass, (samples.set(sample, channel), None), Mode::Weighted, (&gradients, known));
+    }
+}
+
+impl Samples {
+    /// Where a channel of a sample is.
+    fn set(&self, sample: usize, channel: usize) -> Set {
+        if self.planes {
+            return Set::Rows(Segments::one(self.plane(sample, channel), self.rows));
+        }
+        let Band { start, stride, row, rows, .. } = self.matrix(sample);
+        Set::Column(Column { start: start + channel, stride, row, rows })
+    }
+}
+
+/// Writes dx of a set. Where each element has a γ, it is in `gamma`.
+#[inline(never)]
+fn write(
+    pass: &mut Pass<'_>,
+    (set, gamma): (Set, Option<&[f32]>),
+    mode: Mode,
+    (gradients, channel): (&Gradients<One>, Channel<f32>),
+) {
+    let Pass { dy, x, dx: Some(dx) } = pass else { return };
+    let (starts, stride, len) = match set {
+        Set::Rows(segments) => (segments, 1, segments.len),
+        Set::Column(Column { start, stride, rows, .. }) => {
+            (Segments::one(start, rows), stride, rows)
+        }
+    };
+    for start in starts.starts() {
+        let mut place = start;
+        for i in 0..len {
+            let gamma = gamma.map(|gamma| get(gamma, i));
+            let (dy, x) = (get(dy, place), get(x, place));
+            let value = match &gradients.in_f64 {
+                Some(in_f64) => {
+                    let dy = f64::from(dy) * f64::from(gamma.unwrap_or(1.0));
+                    narrow(in_f64.dx(mode, channel.each(f64::from), dy, f64::from(x)))
                 }
-                place = place.wrapping_add(stride);
+                None => {
+                    // A product without a unit for floats is worth a question.
+                    let dy = gamma.map_or(dy, |gamma| dy * gamma);
+                    gradients.narrow.dx(mode, channel, dy, x)
+                }
+            };
+            if let Some(dx) = dx.get_mut(place) {
+                *dx = value;
             }
+            place = place.wrapping_add(stride);
         }
     }
 }

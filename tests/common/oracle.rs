@@ -337,6 +337,61 @@ fn parameter_gradients(
     out.dgamma_scale[c] = shape.channel(c).map(|i| product(i).abs()).sum();
 }
 
+/// What is reduced together: the indices of its elements, and its statistics.
+#[derive(Clone, Debug)]
+pub struct Reduced {
+    pub indices: Vec<usize>,
+    pub stats: Stats,
+    /// Whether the mean is that of the elements, and has a gradient of its own.
+    pub centred: bool,
+}
+
+/// Gradients through any normalization by the data's own statistics. `parameter` says which γ an
+/// element has, of `count`.
+///
+/// The saved mean was rounded, in the unit of max(|μ|, σ), and that counts in the unit of dγ.
+pub fn backward_of(
+    reductions: &[Reduced],
+    (count, parameter_of): (usize, impl Fn(usize) -> usize),
+    dy: &[f64],
+    x: &[f64],
+    gamma: Option<&[f64]>,
+    eps: f64,
+) -> Gradients {
+    let dense = Shape::dense(1, count);
+    let mut out = Gradients {
+        dx: vec![0.0; x.len()],
+        dx_scale: vec![0.0; x.len()],
+        ..empty_gradients(dense)
+    };
+    let mut terms = vec![(Vec::new(), Vec::new()); count];
+    for Reduced { indices, stats, centred } in reductions {
+        let (n, rstd) = (indices.len() as f64, stats.rstd(eps));
+        let xhat = |i: usize| stats.centred(x[i]) * rstd;
+        let mean_unit = if *centred { stats.mean.abs().max(stats.std_dev()) * rstd } else { 0.0 };
+        let weighted = |i: usize| dy[i] * parameter(gamma, parameter_of(i), 1.0);
+        let over = |term: &dyn Fn(usize) -> f64| sum(indices.iter().map(|&i| term(i))) / n;
+        let b = over(&|i| weighted(i) * xhat(i));
+        let size_b = over(&|i| (weighted(i) * xhat(i)).abs());
+        let a = if *centred { over(&weighted) } else { 0.0 };
+        let size_a = if *centred { over(&|i| weighted(i).abs()) } else { 0.0 };
+        for &i in indices {
+            out.dx[i] = rstd * ((weighted(i) - a) - xhat(i) * b);
+            out.dx_scale[i] = rstd * (weighted(i).abs() + size_a + xhat(i).abs() * size_b);
+            let (dbeta, dgamma) = &mut terms[parameter_of(i)];
+            dbeta.push(dy[i]);
+            dgamma.push((dy[i] * xhat(i), dy[i].abs() * xhat(i).abs().max(mean_unit)));
+        }
+    }
+    for (c, (dbeta, dgamma)) in terms.iter().enumerate() {
+        out.dbeta[c] = sum(dbeta.iter().copied());
+        out.dbeta_scale[c] = dbeta.iter().map(|v| v.abs()).sum();
+        out.dgamma[c] = sum(dgamma.iter().map(|v| v.0));
+        out.dgamma_scale[c] = dgamma.iter().map(|v| v.1).sum();
+    }
+    out
+}
+
 /// s = γ/sqrt(var + eps) of every channel: what folding multiplies the weights by.
 fn fold_scale(gamma: Option<&[f64]>, var: &[f64], eps: f64) -> Vec<f64> {
     var.iter()

@@ -87,8 +87,7 @@ fn differences(values: &[f64], loss: impl Fn(&[f64]) -> f64) -> Vec<f64> {
 
 /// Numeric gradients of Σ dy·y by x, γ and β, if the subject is a backward pass.
 fn numeric<S: Subject>(case: &Case<S::Options>, arrays: &Arrays) -> Option<[Vec<f64>; 3]> {
-    let channels = case.layout.channels();
-    let beta = Source::new(5).normals(channels);
+    let beta = Source::new(5).normals(arrays.f32("gamma").len());
     let (x, dy) = (arrays.wide("x"), arrays.wide("dy"));
     let (gamma, beta) = (arrays.wide("gamma"), oracle::widen(&beta));
     S::forward(case, arrays, [&x, &gamma, &beta])?;

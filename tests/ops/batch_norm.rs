@@ -256,7 +256,7 @@ mod judged {
             })
         }
 
-        fn reference(self) -> reference::Options {
+        pub(crate) fn reference(self) -> reference::Options {
             let Self { eps, momentum, running_variance } = self;
             reference::Options { eps, momentum, running_variance }
         }
@@ -304,26 +304,35 @@ mod judged {
         ]
     }
 
-    fn running(case: &Case<Options>, arrays: &Arrays, stats: &[Stats]) -> [Expected; 2] {
+    /// Running statistics after a step, from the statistics of each channel: one, or one a sample,
+    /// of which the mean counts.
+    pub(crate) fn running_after(
+        case: &Case<Options>,
+        arrays: &Arrays,
+        stats: &[Vec<Stats>],
+    ) -> [Expected; 2] {
         let factor = f64::from(match case.options.momentum {
             Momentum::Exponential(factor) => factor as f32,
             Momentum::Cumulative { batches } => (1.0 / batches as f64) as f32,
         });
         let [old_mean, old_var] = ["running_mean", "running_var"].map(|name| arrays.wide(name));
+        let mean_of = |stats: &[Stats], of: &dyn Fn(&Stats) -> f64| {
+            oracle::sum(stats.iter().map(of)) / stats.len() as f64
+        };
         let means = stats.iter().zip(old_mean).map(move |(s, old)| {
-            let size = s.mean.abs().max(s.std_dev());
-            let value = (1.0 - factor) * old + factor * (s.mean + s.low);
+            let size = mean_of(s, &|s| s.mean.abs().max(s.std_dev()));
+            let value = (1.0 - factor) * old + factor * mean_of(s, &|s| s.mean + s.low);
             (value, (1.0 - factor) * old.abs() + factor * size)
         });
         // The variance saturates before and after it is mixed in.
         let most = f64::from(f32::MAX);
         let variances = stats.iter().zip(old_var).map(move |(s, old)| {
             let new = match case.options.running_variance {
-                _ if s.count == 1 => return (old, old),
-                RunningVariance::Biased => s.var,
-                RunningVariance::Unbiased => s.sample_var(),
+                _ if s.iter().any(|s| s.count == 1) => return (old, old),
+                RunningVariance::Biased => mean_of(s, &|s| s.var.min(most)),
+                RunningVariance::Unbiased => mean_of(s, &|s| s.sample_var().min(most)),
             };
-            let value = ((1.0 - factor) * old + factor * new.min(most)).min(most);
+            let value = ((1.0 - factor) * old + factor * new).min(most);
             (value, value)
         });
         [Expected::new("running_mean", means), Expected::new("running_var", variances)]
@@ -380,7 +389,8 @@ mod judged {
                 out.extend(saved(&stats, case.options.eps));
             }
             if arrays.has("running_mean") {
-                out.extend(running(case, arrays, &stats));
+                let each: Vec<_> = stats.iter().map(|stats| vec![*stats]).collect();
+                out.extend(running_after(case, arrays, &each));
             }
             out
         }
@@ -535,13 +545,13 @@ mod judged {
         }
     }
 
-    fn write_gradients(arrays: &mut Arrays, out: Gradients) {
+    pub(crate) fn write_gradients(arrays: &mut Arrays, out: Gradients) {
         arrays.write("dx", out.x);
         arrays.write("dgamma", out.gamma);
         arrays.write("dbeta", out.beta);
     }
 
-    fn expected_gradients(out: oracle::Gradients) -> Vec<Expected> {
+    pub(crate) fn expected_gradients(out: oracle::Gradients) -> Vec<Expected> {
         let pairs = |values: Vec<f64>, scale: Vec<f64>| values.into_iter().zip(scale);
         vec![
             Expected::new("dx", pairs(out.dx, out.dx_scale)),
@@ -762,5 +772,6 @@ mod judged {
 
 #[cfg(feature = "judges")]
 pub(crate) use judged::{
-    collected, collected_moments, normalized, prepare_moments, reference_affine, saved, triple,
+    collected, collected_moments, expected_gradients, normalized, prepare_moments,
+    reference_affine, running_after, saved, triple, write_gradients,
 };

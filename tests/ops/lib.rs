@@ -18,6 +18,7 @@ pub mod batch_norm;
 pub mod call;
 pub mod dropout;
 pub mod group_norm;
+pub mod instance_norm;
 pub mod row_norm;
 pub mod source;
 pub mod standardize;
@@ -58,8 +59,14 @@ macro_rules! for_every_subject {
             backward_given: $crate::batch_norm::BackwardGiven,
             fold: $crate::batch_norm::Fold,
             group_norm: $crate::group_norm::Forward,
+            group_norm_backward: $crate::group_norm::Backward,
+            instance_norm: $crate::instance_norm::Forward,
+            instance_norm_infer: $crate::instance_norm::Infer,
+            instance_norm_backward: $crate::instance_norm::Backward,
             layer_norm: $crate::row_norm::Layer,
+            layer_norm_backward: $crate::row_norm::LayerBackward,
             rms_norm: $crate::row_norm::Rms,
+            rms_norm_backward: $crate::row_norm::RmsBackward,
             fit: $crate::standardize::Fit,
             standardize: $crate::standardize::Apply,
             dropout: $crate::dropout::Forward,

@@ -1,7 +1,7 @@
 //! Layer and RMS normalization. A row is a sample.
 
-use crate::call::{Args, Case, Holds, Op, Slot, affine, decorated};
-use evenkeel::{Backend, Error, LayerNorm, RmsNorm, Rows, Saved};
+use crate::call::{Args, Case, Holds, Op, Slot, affine, decorated, elements, gradients};
+use evenkeel::{Backend, Error, Gradients, LayerNorm, RmsNorm, Rows, Saved, Statistics};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -69,14 +69,74 @@ impl Op for Rms {
     }
 }
 
+const DY: Slot<Options> = Slot::read("dy", Holds::Gradient, elements);
+const GAMMA: Slot<Options> = Slot::read("gamma", Holds::Gamma, row_len).optional(0);
+const RSTD: Slot<Options> = Slot::read("saved_rstd", Holds::SavedRstd, row_count);
+const DX: Slot<Options> = Slot::write("dx", elements).optional(2);
+const DGAMMA: Slot<Options> = Slot::write("dgamma", row_len).optional(3);
+
+pub struct LayerBackward;
+
+impl Op for LayerBackward {
+    const NAME: &'static str = "LayerNorm::backward";
+    type Options = Options;
+    const SLOTS: &'static [Slot<Options>] = &[
+        DY,
+        Slot::x(),
+        GAMMA,
+        Slot::read("saved_mean", Holds::SavedMean, row_count),
+        RSTD,
+        DX,
+        DGAMMA,
+        Slot::write("dbeta", row_len).optional(4),
+    ];
+
+    fn call(case: &Case<Options>, backend: Backend, args: Args<'_>) -> Result<(), Error> {
+        let [dy, x, gamma, mean, rstd, dx, dgamma, dbeta, ..] = args;
+        let statistics = Statistics { mean: mean.f32(), rstd: rstd.f32() };
+        let into = gradients(dx, dgamma, dbeta);
+        LayerNorm::new(rows(case)?).eps(case.options.eps).backend(backend).backward(
+            dy.f32(),
+            x.f32(),
+            gamma.maybe_read(),
+            statistics,
+            into,
+        )
+    }
+}
+
+pub struct RmsBackward;
+
+impl Op for RmsBackward {
+    const NAME: &'static str = "RmsNorm::backward";
+    type Options = Options;
+    const SLOTS: &'static [Slot<Options>] = &[DY, Slot::x(), GAMMA, RSTD, DX, DGAMMA];
+
+    fn call(case: &Case<Options>, backend: Backend, args: Args<'_>) -> Result<(), Error> {
+        let [dy, x, gamma, rstd, dx, dgamma, ..] = args;
+        let into = Gradients { x: dx.maybe(), gamma: dgamma.maybe(), beta: None };
+        RmsNorm::new(rows(case)?).eps(case.options.eps).backend(backend).backward(
+            dy.f32(),
+            x.f32(),
+            gamma.maybe_read(),
+            rstd.f32(),
+            into,
+        )
+    }
+}
+
 #[cfg(feature = "judges")]
 mod judged {
-    use super::{Layer, Options, Rms, row_len};
-    use crate::batch_norm::{normalized, reference_affine, saved};
+    use super::{Layer, LayerBackward, Options, Rms, RmsBackward, row_len};
+    use crate::batch_norm::{
+        expected_gradients, normalized, reference_affine, saved, write_gradients,
+    };
     use crate::call::Case;
-    use crate::oracle::{self, Stats};
+    use crate::oracle::{self, Reduced, Stats};
+    use crate::reference::backward::{Rows, backward_rows};
+    use crate::reference::batch_norm::Affine;
     use crate::reference::row_norm as reference;
-    use crate::subject::{Expected, Limits, Subject};
+    use crate::subject::{Expected, Limits, NONE, Subject};
     use crate::{Arrays, Source};
     use evenkeel::{Error, Layout};
 
@@ -92,6 +152,170 @@ mod judged {
         stats: impl Fn(&[f64]) -> Stats,
     ) -> Vec<Stats> {
         arrays.wide("x").chunks(row_len(case).max(1)).map(stats).collect()
+    }
+
+    /// The mean square in the place of the variance, about 0.
+    fn mean_square(row: &[f64]) -> Stats {
+        let squares = oracle::sum(row.iter().map(|x| x * x));
+        Stats::given(0.0, squares / row.len() as f64)
+    }
+
+    fn moments(row: &[f64]) -> Stats {
+        oracle::moments(row.iter().copied())
+    }
+
+    /// y of rows in f64, from x, γ and, where there is one, β.
+    fn forward(
+        case: &Case<Options>,
+        [x, gamma, beta]: [&[f64]; 3],
+        stats: impl Fn(&[f64]) -> Stats,
+    ) -> Vec<f64> {
+        let row = |row: &[f64]| {
+            let stats = stats(row);
+            let rstd = stats.rstd(case.options.eps);
+            let y = row.iter().zip(gamma).zip(beta);
+            y.map(|((x, gamma), beta)| stats.centred(*x) * rstd * gamma + beta).collect::<Vec<_>>()
+        };
+        x.chunks(row_len(case).max(1)).flat_map(row).collect()
+    }
+
+    /// The gradients in f64.
+    fn backward(
+        case: &Case<Options>,
+        arrays: &Arrays,
+        centred: bool,
+        stats: impl Fn(&[f64]) -> Stats,
+    ) -> Vec<Expected> {
+        let (dy, x, gamma) = (arrays.wide("dy"), arrays.wide("x"), arrays.maybe_wide("gamma"));
+        let len = row_len(case);
+        let rows = x.chunks(len.max(1)).enumerate().map(|(i, row)| Reduced {
+            indices: (i * len..(i + 1) * len).collect(),
+            stats: stats(row),
+            centred,
+        });
+        let rows: Vec<_> = rows.collect();
+        let parameters = (len, |i: usize| i % len);
+        expected_gradients(oracle::backward_of(
+            &rows,
+            parameters,
+            &dy,
+            &x,
+            gamma.as_deref(),
+            case.options.eps,
+        ))
+    }
+
+    impl Subject for LayerBackward {
+        #[rustfmt::skip]
+        const LIMITS: &'static [(&'static str, Limits)] = &[
+            ("dx",     [2.50, 2.50, 2.75, 2.50, 2.50, 2.25, 2.25, 3.00, 2.50, 2.25, 2.50, 2.50, 2.50, NONE, 2.50, 3.00, 3.75]),
+            ("dgamma", [2.25, 2.50, 0.50, 0.75, 0.25, 2.50, 2.75, 2.75, 2.25, 2.75, 2.25, 2.50, 2.50, NONE, 2.00, 2.50, 2.25]),
+            ("dbeta",  [1.25, 1.25, 1.25, 1.25, 1.25, 1.25, 1.25, 1.25, 1.25, 1.25, 1.25, 1.25, 1.25, NONE, 1.25, 1.25, 1.25]),
+        ];
+        const BY_ROW: bool = true;
+
+        fn options(_: &Layout, source: &mut Source<'_>) -> Options {
+            Options { eps: source.eps() }
+        }
+
+        fn with_eps(_: Options, eps: f64) -> Option<Options> {
+            Some(Options { eps })
+        }
+
+        fn refused(_: &Layout) -> Vec<(Options, Error)> {
+            refused()
+        }
+
+        /// What the forward pass saves.
+        fn prepare(case: &Case<Options>, arrays: &mut Arrays) {
+            if case.layout.is_empty() {
+                return;
+            }
+            let none = Affine { gamma: None, beta: None };
+            let (len, eps) = (row_len(case), case.options.eps);
+            let out = reference::layer_norm(len, eps, arrays.f32("x"), none);
+            arrays.write("saved_mean", out.saved_mean);
+            arrays.write("saved_rstd", out.saved_rstd);
+        }
+
+        fn reference(case: &Case<Options>, arrays: &mut Arrays) {
+            let [dy, x, mean, rstd] =
+                ["dy", "x", "saved_mean", "saved_rstd"].map(|name| arrays.f32(name));
+            let gamma = arrays.maybe("gamma");
+            let rows = Rows { len: row_len(case), gamma, mean: Some(mean), rstd };
+            let out = backward_rows(rows, dy, x);
+            write_gradients(arrays, out);
+        }
+
+        fn oracle(case: &Case<Options>, arrays: &Arrays) -> Vec<Expected> {
+            backward(case, arrays, true, moments)
+        }
+
+        fn forward(case: &Case<Options>, _: &Arrays, point: [&[f64]; 3]) -> Option<Vec<f64>> {
+            Some(forward(case, point, moments))
+        }
+
+        fn meets(_: &Case<Options>, from: (usize, usize), to: (usize, usize)) -> bool {
+            from.0 == to.0
+        }
+    }
+
+    impl Subject for RmsBackward {
+        #[rustfmt::skip]
+        const LIMITS: &'static [(&'static str, Limits)] = &[
+            ("dx",     [2.75, 3.00, 2.50, 2.50, 2.50, 2.00, 2.00, 3.00, 2.50, 2.25, 3.25, 2.50, 2.50, NONE, 2.25, 2.50, 3.00]),
+            ("dgamma", [2.25, 2.25, 2.25, 2.50, 1.50, 2.25, 2.50, 2.25, 2.00, 2.50, 2.00, 2.00, 2.00, NONE, 1.75, 1.75, 2.00]),
+        ];
+        const BY_ROW: bool = true;
+
+        fn options(_: &Layout, source: &mut Source<'_>) -> Options {
+            Options { eps: source.eps() }
+        }
+
+        fn with_eps(_: Options, eps: f64) -> Option<Options> {
+            Some(Options { eps })
+        }
+
+        fn refused(_: &Layout) -> Vec<(Options, Error)> {
+            refused()
+        }
+
+        /// What the forward pass gives.
+        fn prepare(case: &Case<Options>, arrays: &mut Arrays) {
+            if case.layout.is_empty() {
+                return;
+            }
+            let (len, eps) = (row_len(case), case.options.eps);
+            let out = reference::rms_norm(len, eps, arrays.f32("x"), None);
+            arrays.write("saved_rstd", out.saved_rstd);
+        }
+
+        fn reference(case: &Case<Options>, arrays: &mut Arrays) {
+            let [dy, x, rstd] = ["dy", "x", "saved_rstd"].map(|name| arrays.f32(name));
+            let gamma = arrays.maybe("gamma");
+            let rows = Rows { len: row_len(case), gamma, mean: None, rstd };
+            let out = backward_rows(rows, dy, x);
+            arrays.write("dx", out.x);
+            arrays.write("dgamma", out.gamma);
+        }
+
+        fn oracle(case: &Case<Options>, arrays: &Arrays) -> Vec<Expected> {
+            let mut all = backward(case, arrays, false, mean_square);
+            all.retain(|expected| expected.name != "dbeta");
+            all
+        }
+
+        fn forward(
+            case: &Case<Options>,
+            _: &Arrays,
+            [x, gamma, _]: [&[f64]; 3],
+        ) -> Option<Vec<f64>> {
+            Some(forward(case, [x, gamma, &vec![0.0; gamma.len()]], mean_square))
+        }
+
+        fn meets(_: &Case<Options>, from: (usize, usize), to: (usize, usize)) -> bool {
+            from.0 == to.0
+        }
     }
 
     impl Subject for Layer {
@@ -129,7 +353,7 @@ mod judged {
 
         fn oracle(case: &Case<Options>, arrays: &Arrays) -> Vec<Expected> {
             let (len, eps) = (row_len(case), case.options.eps);
-            let stats = row_stats(case, arrays, |row| oracle::moments(row.iter().copied()));
+            let stats = row_stats(case, arrays, moments);
             let mut out = vec![normalized(arrays, |i| (&stats[i / len], i % len), eps)];
             if arrays.has("saved_mean") {
                 out.extend(saved(&stats, eps));
@@ -174,10 +398,7 @@ mod judged {
 
         fn oracle(case: &Case<Options>, arrays: &Arrays) -> Vec<Expected> {
             let (len, eps) = (row_len(case), case.options.eps);
-            let stats = row_stats(case, arrays, |row| {
-                let squares = oracle::sum(row.iter().map(|x| x * x));
-                Stats::given(0.0, squares / row.len() as f64)
-            });
+            let stats = row_stats(case, arrays, mean_square);
             let mut out = vec![normalized(arrays, |i| (&stats[i / len], i % len), eps)];
             if arrays.has("saved_rstd") {
                 let [_, rstd] = saved(&stats, eps);

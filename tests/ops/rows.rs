@@ -4,7 +4,8 @@
 //! Every limit is the largest error that a test accepts, in ulps (f32). The unit of an output is
 //! the ulp of max(|y|, |γ| + |β|); of a saved mean that of max(|μ|, σ); of a running statistic
 //! that of (1 − m)·|r| + m·max(|μ|, σ) or, for the variance, of the result; of a gradient that of
-//! the sum of its terms' absolute values.
+//! the sum of its terms' absolute values (for dγ of rows and groups, of |dy|·max(|x̂|, |μ|/σ, 1), since
+//! the saved mean was rounded).
 //!
 //! A limit is what `tests/accuracy.rs` measured on its data, rounded up to the next quarter, so
 //! that a change of a kernel that costs accuracy shows here. It is not a bound for all data:

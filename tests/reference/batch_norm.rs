@@ -2,6 +2,7 @@
 
 use evenkeel::{Constant, Layout, Momentum, RunningVariance};
 
+use super::group_norm;
 use super::moments::{Reduced, Triple, outside_f32, reduce};
 use super::real::{reciprocal_root, saturate};
 use super::reduction::{channel_places, of_channel};
@@ -212,6 +213,39 @@ pub fn train(
         apply_channel(layout, channel, Constants::of(reduced, options.eps), x, affine, &mut out.y);
     }
     out
+}
+
+/// Section 17: each channel of each sample is a group; running statistics follow the means of theirs.
+pub fn instance_norm(
+    layout: &Layout,
+    options: Options,
+    x: &[f32],
+    affine: Affine<'_>,
+    running: (&[f32], &[f32]),
+) -> Trained {
+    let channels = layout.channels();
+    let out = group_norm::forward(layout, channels, options.eps, x, affine);
+    let mut running_mean = running.0.to_vec();
+    let mut running_var = running.1.to_vec();
+    let a = factor(options.momentum);
+    let mean_of = |values: &[f32]| {
+        let sum = values.iter().fold(0.0, |sum, &value| sum + f64::from(value));
+        (sum / values.len() as f64) as f32
+    };
+    for channel in 0..channels {
+        let saved: Vec<f32> =
+            out.saved_mean.iter().skip(channel).step_by(channels).copied().collect();
+        running_mean[channel] = updated(running_mean[channel], a, mean_of(&saved));
+        let reduced = (0..layout.batch())
+            .map(|sample| group_norm::reduced(layout, (channels, sample, channel), x));
+        let variances: Option<Vec<f32>> =
+            reduced.map(|reduced| new_variance(reduced, options.running_variance)).collect();
+        if let Some(variances) = variances {
+            running_var[channel] = updated(running_var[channel], a, mean_of(&variances));
+        }
+    }
+    let group_norm::Forward { y, saved_mean, saved_rstd } = out;
+    Trained { y, running_mean, running_var, saved_mean, saved_rstd }
 }
 
 fn apply_channel(

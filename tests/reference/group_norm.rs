@@ -44,6 +44,16 @@ impl Group {
     }
 }
 
+/// What one group of one sample comes to.
+pub fn reduced(
+    layout: &Layout,
+    (groups, sample, group): (usize, usize, usize),
+    x: &[f32],
+) -> Reduced {
+    let channels = layout.channels() / groups;
+    Group { sample, first_channel: group * channels, channels }.reduced(layout, x)
+}
+
 pub fn forward(layout: &Layout, groups: usize, eps: f64, x: &[f32], affine: Affine<'_>) -> Forward {
     let mut out = Forward { y: vec![0.0; x.len()], saved_mean: vec![], saved_rstd: vec![] };
     if layout.is_empty() {
@@ -62,7 +72,7 @@ pub fn forward(layout: &Layout, groups: usize, eps: f64, x: &[f32], affine: Affi
                 for position in 0..layout.spatial() {
                     let i = place(layout, sample, channel, position);
                     let (gamma, beta) = (affine.gamma(channel), affine.beta(channel));
-                    out.y[i] = if layout.spatial() == 1 {
+                    out.y[i] = if layout.spatial() == 1 && channels > 1 {
                         constants.apply_each(x[i], gamma, beta)
                     } else {
                         constants.apply(x[i], gamma, beta)

@@ -1,7 +1,8 @@
 //! How running statistics follow the batches.
 
-use crate::Error;
+use crate::kernel::constants::at_most_max;
 use crate::kernel::lanes::narrow;
+use crate::{Error, Running};
 
 /// How much a batch counts in the running statistics: r ← (1 − a)·r + a·new.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,13 +26,27 @@ impl Default for Momentum {
 impl Momentum {
     /// The factor a of the new value.
     #[expect(clippy::cast_precision_loss, reason = "the rounding of a huge count does not matter")]
-    pub(super) fn factor(self) -> Result<f32, Error> {
+    pub(crate) fn factor(self) -> Result<f32, Error> {
         match self {
             Self::Exponential(factor) if (0.0..=1.0).contains(&factor) => Ok(narrow(factor)),
             Self::Exponential(found) => Err(Error::Momentum { found }),
             Self::Cumulative { batches: 0 } => Err(Error::Batches),
             Self::Cumulative { batches } => Ok(narrow(1.0 / batches as f64)),
         }
+    }
+}
+
+impl Running<'_> {
+    /// Moves the statistics of neighbouring channels towards those of a batch.
+    pub(crate) fn follow(&mut self, first: usize, mean: &[f32], var: &[f32], factor: f32) {
+        mix(self.mean, first, mean, factor);
+        mix(self.var, first, var, factor);
+    }
+}
+
+fn mix(running: &mut [f32], first: usize, new: &[f32], factor: f32) {
+    for (running, new) in running.iter_mut().skip(first).zip(new) {
+        *running = at_most_max((1.0 - factor) * *running + factor * *new);
     }
 }
 
