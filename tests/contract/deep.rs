@@ -5,7 +5,7 @@
 
 use evenkeel::Layout;
 use ops::draw::Kind;
-use ops::{Case, Subject, batch_norm, group_norm};
+use ops::{Case, Subject, batch_norm, group_norm, row_norm};
 
 use crate::judge::{case, check, how};
 
@@ -36,6 +36,8 @@ fn check_channels(layout: Layout, turn: usize) {
     check_turn::<batch_norm::Collect>(layout, turn);
     check_turn::<batch_norm::Backward>(layout, turn);
     check_turn::<batch_norm::BackwardGiven>(layout, turn);
+    check_turn::<row_norm::LayerBackward>(layout, turn);
+    check_turn::<row_norm::RmsBackward>(layout, turn);
 }
 
 /// All channels of a sample as one group, and each as its own.
@@ -48,7 +50,9 @@ fn check_groups(layout: Layout, turn: usize) {
 fn check_group(layout: Layout, groups: usize, kind: Kind, turn: usize) {
     let case = case::<group_norm::Forward>(layout, turn);
     let options = group_norm::Options { groups, ..case.options };
-    check::<group_norm::Forward>(&Case { options, ..case }, &how(kind, turn), turn);
+    let case = Case { options, ..case };
+    check::<group_norm::Forward>(&case, &how(kind, turn), turn);
+    check::<group_norm::Backward>(&case, &how(kind, turn), turn);
 }
 
 /// One row or element below, at and above a number of blocks.
