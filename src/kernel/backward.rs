@@ -2,7 +2,7 @@
 
 use super::block::each;
 use super::columns::{Band, STRIPS, load_lanes};
-use super::gradient::{Channel, Gradients, Mode};
+use super::gradient::{Channel, Formula, Gradients, Mode, with_formula};
 use super::lanes::{LANES, Lanes as _, One, Sixteen, Unit, Value, Wide};
 use super::map::Tensor;
 use super::normalize::Fixed;
@@ -228,69 +228,82 @@ pub(crate) fn write_tile<S: Simd>(
     tile: &Tile,
     strip: &StripGradient<S>,
 ) {
-    let Pass { dy, x, dx: Some(dx) } = pass else { return };
     simd.vectorize(
         #[inline(always)]
         || {
-            let StripGradient { gradients, channel } = *strip;
-            let wide = gradients.wide.to_bitmask();
-            for i in 0..tile.count {
-                let channel = channel.each(
-                    #[inline(always)]
-                    |value| get(&value.values(), i),
-                );
-                if let Some(gradient) = gradients.in_f64.filter(|_| wide >> i & 1 == 1) {
-                    let gradient = gradient.each(
-                        #[inline(always)]
-                        |value| Wide::filled(simd, value.values().get(i).copied().unwrap_or(0.0)),
-                    );
-                    let channel = channel.each(
-                        #[inline(always)]
-                        |value| Wide::filled(simd, f64::from(value)),
-                    );
-                    write_segments(
-                        simd,
-                        ([dy, x], gamma),
-                        dx,
-                        tile.segments(i),
-                        #[inline(always)]
-                        |dy, x, gamma| {
-                            let dy = Sixteen::widen(dy) * Sixteen::widen(gamma);
-                            gradient.dx(mode, channel, dy, Sixteen::widen(x)).narrow()
-                        },
-                    );
-                } else {
-                    let gradient = gradients.narrow.each(
-                        #[inline(always)]
-                        |value| f32x16::filled(simd, get(&value.values(), i)),
-                    );
-                    let channel = channel.each(
-                        #[inline(always)]
-                        |value| f32x16::filled(simd, value),
-                    );
-                    write_segments(
-                        simd,
-                        ([dy, x], gamma),
-                        dx,
-                        tile.segments(i),
-                        #[inline(always)]
-                        |dy, x, gamma| gradient.dx(mode, channel, dy * gamma, x),
-                    );
+            with_formula!(mode, formula => {
+                for i in 0..tile.count {
+                    write_reduction(simd, pass, gamma, tile.segments(i), (formula, strip, i));
                 }
-            }
+            });
         },
     );
+}
+
+/// Writes dx of the reduction of one lane.
+#[inline(always)]
+fn write_reduction<S: Simd, F: Formula>(
+    simd: S,
+    pass: &mut Pass<'_>,
+    gamma: Option<&[f32]>,
+    segments: Segments,
+    (formula, StripGradient { gradients, channel }, lane): (F, &StripGradient<S>, usize),
+) {
+    let channel = channel.each(
+        #[inline(always)]
+        |value| get(&value.values(), lane),
+    );
+    let wide = gradients.wide.to_bitmask() >> lane & 1 == 1;
+    if let Some(gradient) = gradients.in_f64.filter(|_| wide) {
+        let gradient = gradient.each(
+            #[inline(always)]
+            |value| Wide::filled(simd, value.values().get(lane).copied().unwrap_or(0.0)),
+        );
+        let channel = channel.each(
+            #[inline(always)]
+            |value| Wide::filled(simd, f64::from(value)),
+        );
+        write_segments(
+            simd,
+            pass,
+            gamma,
+            segments,
+            #[inline(always)]
+            |dy, x, gamma| {
+                let dy = Sixteen::widen(dy) * Sixteen::widen(gamma);
+                formula.dx(&gradient, channel, dy, Sixteen::widen(x)).narrow()
+            },
+        );
+    } else {
+        let gradient = gradients.narrow.each(
+            #[inline(always)]
+            |value| f32x16::filled(simd, get(&value.values(), lane)),
+        );
+        let channel = channel.each(
+            #[inline(always)]
+            |value| f32x16::filled(simd, value),
+        );
+        write_segments(
+            simd,
+            pass,
+            gamma,
+            segments,
+            #[inline(always)]
+            |dy, x, gamma| formula.dx(&gradient, channel, dy * gamma, x),
+        );
+    }
 }
 
 /// Writes f(dy, x, γ) for the elements of segments; γ is 1 where there is none.
 #[inline(always)]
 fn write_segments<S: Simd>(
     simd: S,
-    ([dy, x], gamma): ([&[f32]; 2], Option<&[f32]>),
-    dx: &mut [f32],
+    pass: &mut Pass<'_>,
+    gamma: Option<&[f32]>,
     segments: Segments,
     f: impl Fn(f32x16<S>, f32x16<S>, f32x16<S>) -> f32x16<S>,
 ) {
+    let Pass { dy, x, dx: Some(dx) } = pass else { return };
     let one = f32x16::filled(simd, 1.0);
     for start in segments.starts() {
         let dy = part(dy, start, segments.len);
@@ -326,37 +339,48 @@ pub(crate) fn write_band<S: Simd>(
     simd.vectorize(
         #[inline(always)]
         || {
-            let [first, ..] = strips;
-            let mut tensor = Tensor::Apart(x, dx);
-            if strips.iter().any(|strip| strip.gradients.wide.any_true()) {
-                return tensor.map_band(
-                    simd,
-                    [dy],
-                    band,
-                    #[inline(always)]
-                    |i| mixed(mode, *strips.get(i).unwrap_or(first)),
-                );
-            }
-            tensor.map_band(
-                simd,
-                [dy],
-                band,
-                #[inline(always)]
-                |i| {
-                    let StripGradient { gradients, channel } = *strips.get(i).unwrap_or(first);
-                    let gradient = gradients.narrow;
-                    #[inline(always)]
-                    move |x, [dy]: [f32x16<S>; 1]| gradient.dx(mode, channel, dy, x)
-                },
-            );
+            with_formula!(mode, formula => write_strips(simd, [dy, x], dx, band, (formula, strips)));
+        },
+    );
+}
+
+#[inline(always)]
+fn write_strips<S: Simd, F: Formula>(
+    simd: S,
+    [dy, x]: [&[f32]; 2],
+    dx: &mut [f32],
+    band: Band,
+    (formula, strips): (F, &[StripGradient<S>; STRIPS]),
+) {
+    let [first, ..] = strips;
+    let mut tensor = Tensor::Apart(x, dx);
+    if strips.iter().any(|strip| strip.gradients.wide.any_true()) {
+        return tensor.map_band(
+            simd,
+            [dy],
+            band,
+            #[inline(always)]
+            |i| mixed(formula, *strips.get(i).unwrap_or(first)),
+        );
+    }
+    tensor.map_band(
+        simd,
+        [dy],
+        band,
+        #[inline(always)]
+        |i| {
+            let StripGradient { gradients, channel } = *strips.get(i).unwrap_or(first);
+            let gradient = gradients.narrow;
+            #[inline(always)]
+            move |x, [dy]: [f32x16<S>; 1]| formula.dx(&gradient, channel, dy, x)
         },
     );
 }
 
 /// dx of a strip of which some lanes are wide.
 #[inline(always)]
-fn mixed<S: Simd>(
-    mode: Mode,
+fn mixed<S: Simd, F: Formula>(
+    formula: F,
     StripGradient { gradients, channel }: StripGradient<S>,
 ) -> impl Fn(f32x16<S>, [f32x16<S>; 1]) -> f32x16<S> + Copy {
     let wide = channel.each(
@@ -365,9 +389,9 @@ fn mixed<S: Simd>(
     );
     #[inline(always)]
     move |x, [dy]| {
-        let narrow = gradients.narrow.dx(mode, channel, dy, x);
+        let narrow = formula.dx(&gradients.narrow, channel, dy, x);
         let Some(in_f64) = gradients.in_f64 else { return narrow };
-        let in_f64 = in_f64.dx(mode, wide, Sixteen::widen(dy), Sixteen::widen(x));
+        let in_f64 = formula.dx(&in_f64, wide, Sixteen::widen(dy), Sixteen::widen(x));
         Value::select(gradients.wide, in_f64.narrow(), narrow)
     }
 }

@@ -61,6 +61,23 @@ pub(crate) fn each<T: Copy, U: Copy, const N: usize>(
     results
 }
 
+/// The same of two arrays, for a function that is also told the place.
+#[inline(always)]
+pub(crate) fn each_pair<T: Copy, U: Copy, W: Copy, const N: usize>(
+    items: [T; N],
+    others: [U; N],
+    blank: W,
+    f: impl Fn(usize, T, U) -> W,
+) -> [W; N] {
+    let mut results = [blank; N];
+    for (i, (result, (item, other))) in
+        results.iter_mut().zip(items.iter().zip(&others)).enumerate()
+    {
+        *result = f(i, *item, *other);
+    }
+    results
+}
+
 /// Adds number by number.
 #[inline(always)]
 pub(crate) fn add<T: Copy + core::ops::Add<Output = T>, const SUMS: usize>(

@@ -4,7 +4,7 @@
 //! not walked one after the other from the first row to the last, but side by side as a [`Band`],
 //! tile by tile: memory is then read nearly in its order.
 
-use super::block::{Block, Terms, add, add_chains, chains_at_once, each};
+use super::block::{Block, Terms, add, add_chains, chains_at_once, each, each_pair};
 use super::lanes::{LANES, Lanes, Precision, Real as _, Sixteen, Wide, first_lanes, padded};
 use super::small::{Column, Set};
 use crate::io::get;
@@ -146,15 +146,19 @@ impl Strip {
                 *rest = others;
             }
             for (side, (chain, group)) in chains.iter_mut().zip(&groups).enumerate() {
-                let mut vectors = each(
+                let vectors = each_pair(
                     *group,
+                    inputs,
                     zero,
                     #[inline(always)]
-                    |group| V::load(simd, group),
+                    |i, group, values| {
+                        if i + T::ALONG < INPUTS {
+                            V::load(simd, group)
+                        } else {
+                            self.along(simd, values, row + first + side)
+                        }
+                    },
                 );
-                for (vector, values) in vectors.iter_mut().zip(inputs).skip(INPUTS - T::ALONG) {
-                    *vector = self.along(simd, values, row + first + side);
-                }
                 *chain = add(*chain, terms.of(vectors, parameters));
             }
             row += 4;
@@ -163,14 +167,19 @@ impl Strip {
             for (side, chain) in chains.iter_mut().enumerate() {
                 let row = row + first + side;
                 if row < self.rows {
-                    let mut vectors = [zero; INPUTS];
-                    for (i, (vector, values)) in vectors.iter_mut().zip(inputs).enumerate() {
-                        *vector = if i + T::ALONG < INPUTS {
-                            load_lanes(simd, values, self.start + row * self.stride)
-                        } else {
-                            self.along(simd, values, row)
-                        };
-                    }
+                    let vectors = each_pair(
+                        inputs,
+                        [(); INPUTS],
+                        zero,
+                        #[inline(always)]
+                        |i, values, ()| {
+                            if i + T::ALONG < INPUTS {
+                                load_lanes(simd, values, self.start + row * self.stride)
+                            } else {
+                                self.along(simd, values, row)
+                            }
+                        },
+                    );
                     *chain = add(*chain, terms.of(vectors, parameters));
                 }
             }

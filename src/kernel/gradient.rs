@@ -88,16 +88,71 @@ impl<V: Value> Gradient<V> {
 
     /// The gradient of one element.
     #[inline(always)]
-    pub(crate) fn dx(&self, mode: Mode, channel: Channel<V>, dy: V, x: V) -> V {
-        if mode == Mode::Inference {
-            return dy * self.scale;
-        }
-        let Channel { mean, rstd, gamma } = channel;
-        let dy = if mode == Mode::Weighted { dy * gamma } else { dy };
+    fn dx(&self, Channel { mean, rstd, .. }: Channel<V>, dy: V, x: V) -> V {
         let x = (x - mean) * rstd;
         self.scale * ((dy - self.offset) - (x - self.k) * self.slope)
     }
 }
+
+/// How dx of an element follows from dy and x. Types, and not the [`Mode`] itself: the compiler does not
+/// take the question out of the loops.
+pub(crate) trait Formula: Copy {
+    fn dx<V: Value>(self, gradient: &Gradient<V>, channel: Channel<V>, dy: V, x: V) -> V;
+}
+
+/// [`Mode::Train`] and [`Mode::Uncentred`].
+#[derive(Clone, Copy)]
+pub(crate) struct OwnStatistics;
+
+/// [`Mode::Weighted`].
+#[derive(Clone, Copy)]
+pub(crate) struct OwnStatisticsWeighted;
+
+/// [`Mode::Inference`].
+#[derive(Clone, Copy)]
+pub(crate) struct GivenStatistics;
+
+impl Formula for OwnStatistics {
+    #[inline(always)]
+    fn dx<V: Value>(self, gradient: &Gradient<V>, channel: Channel<V>, dy: V, x: V) -> V {
+        gradient.dx(channel, dy, x)
+    }
+}
+
+impl Formula for OwnStatisticsWeighted {
+    #[inline(always)]
+    fn dx<V: Value>(self, gradient: &Gradient<V>, channel: Channel<V>, dy: V, x: V) -> V {
+        gradient.dx(channel, dy * channel.gamma, x)
+    }
+}
+
+impl Formula for GivenStatistics {
+    #[inline(always)]
+    fn dx<V: Value>(self, gradient: &Gradient<V>, _: Channel<V>, dy: V, _: V) -> V {
+        dy * gradient.scale
+    }
+}
+
+/// Calls a function with the formula of a mode.
+macro_rules! with_formula {
+    ($mode:expr, $formula:ident => $body:expr) => {
+        match $mode {
+            $crate::kernel::gradient::Mode::Train | $crate::kernel::gradient::Mode::Uncentred => {
+                let $formula = $crate::kernel::gradient::OwnStatistics;
+                $body
+            }
+            $crate::kernel::gradient::Mode::Weighted => {
+                let $formula = $crate::kernel::gradient::OwnStatisticsWeighted;
+                $body
+            }
+            $crate::kernel::gradient::Mode::Inference => {
+                let $formula = $crate::kernel::gradient::GivenStatistics;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use with_formula;
 
 impl<U: Unit> Gradients<U> {
     #[inline(always)]

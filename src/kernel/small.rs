@@ -7,7 +7,7 @@ use super::backward::{Known, ParameterGradients, Pass};
 use super::block::{Block, Terms, add, add_chains, each};
 use super::columns::{BLOCK_ROWS, Band};
 use super::constants::{Centred, Constants, is_wide};
-use super::gradient::{Channel, Gradients, Mode};
+use super::gradient::{Channel, Formula as _, Gradients, Mode, with_formula};
 use super::group_backward::{KnownGroups, Sums};
 use super::groups::{NO_TOTALS, Totals, merge};
 use super::lanes::{LANES, One, Precision, Real as _, narrow};
@@ -642,26 +642,28 @@ fn write(
             (Segments::one(start, rows), stride, rows)
         }
     };
-    for start in starts.starts() {
-        let mut place = start;
-        for i in 0..len {
-            let gamma = gamma.map(|gamma| get(gamma, i));
-            let (dy, x) = (get(dy, place), get(x, place));
-            let value = match &gradients.in_f64 {
-                Some(in_f64) => {
-                    let dy = f64::from(dy) * f64::from(gamma.unwrap_or(1.0));
-                    narrow(in_f64.dx(mode, channel.each(f64::from), dy, f64::from(x)))
+    with_formula!(mode, formula => {
+        for start in starts.starts() {
+            let mut place = start;
+            for i in 0..len {
+                let gamma = gamma.map(|gamma| get(gamma, i));
+                let (dy, x) = (get(dy, place), get(x, place));
+                let value = match &gradients.in_f64 {
+                    Some(in_f64) => {
+                        let dy = f64::from(dy) * f64::from(gamma.unwrap_or(1.0));
+                        narrow(formula.dx(in_f64, channel.each(f64::from), dy, f64::from(x)))
+                    }
+                    None => {
+                        // A product without a unit for floats is worth a question.
+                        let dy = gamma.map_or(dy, |gamma| dy * gamma);
+                        formula.dx(&gradients.narrow, channel, dy, x)
+                    }
+                };
+                if let Some(dx) = dx.get_mut(place) {
+                    *dx = value;
                 }
-                None => {
-                    // A product without a unit for floats is worth a question.
-                    let dy = gamma.map_or(dy, |gamma| dy * gamma);
-                    gradients.narrow.dx(mode, channel, dy, x)
-                }
-            };
-            if let Some(dx) = dx.get_mut(place) {
-                *dx = value;
+                place = place.wrapping_add(stride);
             }
-            place = place.wrapping_add(stride);
         }
-    }
+    });
 }
