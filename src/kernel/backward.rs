@@ -2,9 +2,9 @@
 
 use super::block::each;
 use super::columns::{Band, STRIPS, load_lanes};
-use super::gradient::{Channel, Formula, Gradients, Mode, with_formula};
+use super::gradient::{Channel, Formula, Gradient, Gradients, Mode, with_formula};
 use super::lanes::{LANES, Lanes as _, One, Sixteen, Unit, Value, Wide};
-use super::map::Tensor;
+use super::map::{Strips, Tensor};
 use super::normalize::Fixed;
 use super::reduce::{Found, reduce_band, reduce_rows, reduce_tile};
 use super::rows::{Segments, part};
@@ -352,27 +352,35 @@ fn write_strips<S: Simd, F: Formula>(
     band: Band,
     (formula, strips): (F, &[StripGradient<S>; STRIPS]),
 ) {
-    let [first, ..] = strips;
     let mut tensor = Tensor::Apart(x, dx);
     if strips.iter().any(|strip| strip.gradients.wide.any_true()) {
         return tensor.map_band(
             simd,
             [dy],
             band,
+            Strips { strips, last: None },
             #[inline(always)]
-            |i| mixed(formula, *strips.get(i).unwrap_or(first)),
+            |strip, x, [dy]| mixed(formula, strip, dy, x),
         );
     }
-    tensor.map_band(
+    // What the loop needs, close together.
+    let mut narrow = [[f32x16::filled(simd, 0.0); 7]; STRIPS];
+    for (slot, StripGradient { gradients, channel }) in narrow.iter_mut().zip(strips) {
+        let Channel { mean, rstd, gamma } = *channel;
+        let Gradient { k, offset, slope, scale, .. } = gradients.narrow;
+        *slot = [mean, rstd, gamma, k, offset, slope, scale];
+    }
+    tensor.map_vectors(
         simd,
         [dy],
         band,
+        &narrow,
         #[inline(always)]
-        |i| {
-            let StripGradient { gradients, channel } = *strips.get(i).unwrap_or(first);
-            let gradient = gradients.narrow;
-            #[inline(always)]
-            move |x, [dy]: [f32x16<S>; 1]| formula.dx(&gradient, channel, dy, x)
+        |[mean, rstd, gamma, k, offset, slope, scale], x, [dy]| {
+            let channel = Channel { mean: *mean, rstd: *rstd, gamma: *gamma };
+            let (k, offset, slope, scale) = (*k, *offset, *slope, *scale);
+            let gradient = Gradient { k, offset, slope, scale, dgamma: k, dbeta: k };
+            formula.dx(&gradient, channel, dy, x)
         },
     );
 }
@@ -381,17 +389,16 @@ fn write_strips<S: Simd, F: Formula>(
 #[inline(always)]
 fn mixed<S: Simd, F: Formula>(
     formula: F,
-    StripGradient { gradients, channel }: StripGradient<S>,
-) -> impl Fn(f32x16<S>, [f32x16<S>; 1]) -> f32x16<S> + Copy {
-    let wide = channel.each(
+    StripGradient { gradients, channel }: &StripGradient<S>,
+    dy: f32x16<S>,
+    x: f32x16<S>,
+) -> f32x16<S> {
+    let narrow = formula.dx(&gradients.narrow, *channel, dy, x);
+    let Some(in_f64) = &gradients.in_f64 else { return narrow };
+    let channel = channel.each(
         #[inline(always)]
         |value: f32x16<S>| Sixteen::<S>::widen(value),
     );
-    #[inline(always)]
-    move |x, [dy]| {
-        let narrow = formula.dx(&gradients.narrow, channel, dy, x);
-        let Some(in_f64) = gradients.in_f64 else { return narrow };
-        let in_f64 = formula.dx(&in_f64, wide, Sixteen::widen(dy), Sixteen::widen(x));
-        Value::select(gradients.wide, in_f64.narrow(), narrow)
-    }
+    let in_f64 = formula.dx(in_f64, channel, Sixteen::widen(dy), Sixteen::widen(x));
+    Value::select(gradients.wide, in_f64.narrow(), narrow)
 }

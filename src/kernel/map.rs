@@ -1,9 +1,10 @@
 //! The loops that store. An output is a function of the input at the same place and of others there.
 
-use super::block::each;
+use super::block::{each, each_pair};
 use super::columns::{Band, load_lanes};
-use super::lanes::{LANES, Lanes as _, padded};
+use super::lanes::{LANES, Lanes as _, Value as _, padded};
 use super::rows::{part, part_mut};
+use crate::io::get;
 use fearless_simd::{Simd, SimdBase as _, f32x16};
 
 /// An input and an output of the same shape, which may be the same memory.
@@ -97,115 +98,243 @@ impl Tensor<'_> {
         }
     }
 
-    /// Writes f(i)(x, others) for the elements of every strip i of a band. The others have the shape
-    /// of the tensor.
+    /// Writes f(strip, x, others) for the elements of every strip of a band. The others have the shape of
+    /// the tensor.
     ///
-    /// What f knows of a strip is loaded for a few rows at a time, so that memory is read and written
-    /// nearly in its order.
+    /// It goes row by row, in the order of memory, and what is known of the strips is read again for
+    /// every row: it lies in the first-level cache, and a load is cheaper than a walk down a strip.
     #[inline(always)]
-    pub(crate) fn map_band<
-        S: Simd,
-        F: Fn(f32x16<S>, [f32x16<S>; OTHERS]) -> f32x16<S> + Copy,
-        const OTHERS: usize,
-    >(
+    pub(crate) fn map_band<S: Simd, C, const OTHERS: usize>(
         &mut self,
         simd: S,
         others: [&[f32]; OTHERS],
         band: Band,
-        f: impl Fn(usize) -> F,
+        strips: Strips<'_, C>,
+        f: impl Fn(&C, f32x16<S>, [f32x16<S>; OTHERS]) -> f32x16<S> + Copy,
     ) {
         let Band { start, stride, rows, channels, .. } = band;
-        let (mut x, y): (&[f32], _) = match self {
-            Self::Apart(x, y) => (x.get(start..).unwrap_or(&[]), y),
-            Self::InPlace(y) => (&[], y),
+        let mut others = each(
+            others,
+            [].as_slice(),
+            #[inline(always)]
+            |x| x.get(start..).unwrap_or(&[]),
+        );
+        let (mut xs, y) = match self {
+            Self::Apart(x, y) => (Some(x.get(start..).unwrap_or(&[]).chunks(stride.max(1))), y),
+            Self::InPlace(y) => (None, y),
         };
-        let mut others = each(others, [].as_slice(), |x| x.get(start..).unwrap_or(&[]));
-        let mut ys = y.get_mut(start..).unwrap_or(&mut []).chunks_mut(stride.max(1)).take(rows);
-        for _ in 0..rows.div_ceil(WINDOW) {
-            let mut window = [Row::empty(), Row::empty(), Row::empty(), Row::empty()];
-            for (row, y) in window.iter_mut().zip(&mut ys) {
-                *row = Row::new(x, others, y.get_mut(..channels).unwrap_or(&mut []));
-                x = x.get(stride..).unwrap_or(&[]);
-                others = each(others, [].as_slice(), |x| x.get(stride..).unwrap_or(&[]));
-            }
-            let whole = channels / LANES;
-            for i in 0..whole {
-                let f = f(i);
-                for row in &mut window {
-                    row.write(simd, i, f);
+        let ys = y.get_mut(start..).unwrap_or(&mut []).chunks_mut(stride.max(1));
+        for y in ys.take(rows) {
+            let y = y.get_mut(..channels).unwrap_or(&mut []);
+            let row = match &mut xs {
+                Some(xs) => {
+                    let x = xs.next().and_then(|x| x.get(..channels));
+                    Tensor::Apart(x.unwrap_or(&[]), y)
                 }
-            }
-            if whole * LANES < channels {
-                let f = f(whole);
-                for row in &mut window {
-                    row.write_last(simd, whole, f);
+                None => Tensor::InPlace(y),
+            };
+            row.map_row(simd, others, &strips, f);
+            others = each(
+                others,
+                [].as_slice(),
+                #[inline(always)]
+                |x| x.get(stride..).unwrap_or(&[]),
+            );
+        }
+    }
+
+    /// [`map_band`](Self::map_band) of strips that are vectors.
+    ///
+    /// Narrow rows that lie side by side are taken as few wide ones, in which the channels come again
+    /// and again: so many rows that the last ends with a vector. Nothing is then done for each row, and
+    /// no lane is empty.
+    #[inline(always)]
+    pub(crate) fn map_vectors<S: Simd, const N: usize, const OTHERS: usize>(
+        &mut self,
+        simd: S,
+        others: [&[f32]; OTHERS],
+        band: Band,
+        strips: &[[f32x16<S>; N]],
+        f: impl Fn(&[f32x16<S>; N], f32x16<S>, [f32x16<S>; OTHERS]) -> f32x16<S> + Copy,
+    ) {
+        let Band { start, stride, rows, channels, .. } = band;
+        let together = rows_together(channels);
+        if channels != stride || together < 2 || rows < 4 * together {
+            let last = last_channels(simd, strips, channels);
+            let strips = Strips { strips, last: last.as_ref() };
+            return self.map_band(simd, others, band, strips, f);
+        }
+        let wide = repeated(simd, strips, channels);
+        let (rows, rest) = (rows / together, rows % together);
+        let row = together * channels;
+        let band = Band { stride: row, rows, channels: row, ..band };
+        self.map_band(simd, others, band, Strips { strips: &wide, last: None }, f);
+        let (start, row) = (start + rows * row, rest * channels);
+        let last = last_channels(simd, &wide, row);
+        let band = Band { start, stride: row, rows: rest.min(1), channels: row, ..band };
+        self.map_band(simd, others, band, Strips { strips: &wide, last: last.as_ref() }, f);
+    }
+
+    /// Writes f(strip, x, others) for the elements of a row. The others may go on behind it.
+    #[inline(always)]
+    fn map_row<S: Simd, C, const OTHERS: usize>(
+        self,
+        simd: S,
+        others: [&[f32]; OTHERS],
+        &Strips { strips, last }: &Strips<'_, C>,
+        f: impl Fn(&C, f32x16<S>, [f32x16<S>; OTHERS]) -> f32x16<S> + Copy,
+    ) {
+        let whole = each(
+            others,
+            [].as_slice(),
+            #[inline(always)]
+            |x| x.as_chunks::<LANES>().0,
+        );
+        // Before anything is written, as in `map`.
+        let channels = self.input().len();
+        let end = last.and_then(|_| self.input().last_chunk::<LANES>());
+        let end = end.map(|end| f32x16::load_array_ref(simd, end));
+        let y = match self {
+            Self::Apart(x, y) => {
+                let ys = y.as_chunks_mut::<LANES>().0;
+                for (i, ((x, y), strip)) in x.as_chunks().0.iter().zip(ys).zip(strips).enumerate() {
+                    let x = f32x16::load_array_ref(simd, x);
+                    f(strip, x, group_of(simd, whole, i)).store_array(y);
                 }
+                if end.is_none() && !channels.is_multiple_of(LANES) {
+                    let (_, x) = x.as_chunks::<LANES>();
+                    let (ys, y) = y.as_chunks_mut::<LANES>();
+                    let (i, x) = (ys.len(), load_lanes(simd, x, 0));
+                    return map_rest(simd, (x, y), others, (strips, i), f);
+                }
+                y
             }
+            Self::InPlace(y) => {
+                let (ys, rest) = y.as_chunks_mut::<LANES>();
+                let i = ys.len();
+                for (i, (y, strip)) in ys.iter_mut().zip(strips).enumerate() {
+                    let x = f32x16::load_array_ref(simd, y);
+                    f(strip, x, group_of(simd, whole, i)).store_array(y);
+                }
+                if end.is_none() && !channels.is_multiple_of(LANES) {
+                    let x = load_lanes(simd, rest, 0);
+                    return map_rest(simd, (x, rest), others, (strips, i), f);
+                }
+                y
+            }
+        };
+        if let (Some(strip), Some(x), Some(y)) = (last, end, y.last_chunk_mut::<LANES>()) {
+            let others = each(
+                others,
+                x.all(0.0),
+                #[inline(always)]
+                |x| load_lanes(simd, x, channels.saturating_sub(LANES)),
+            );
+            f(strip, x, others).store_array(y);
         }
     }
 }
 
-/// Rows for which a strip's constants are loaded at a time. With 64 rows, inference from memory takes
-/// nearly twice as long as with 4.
-const WINDOW: usize = 4;
-
-/// One row of a band, from its first channel on. Inputs go on behind it.
-struct Row<'a, const OTHERS: usize> {
-    /// Empty where y is the input as well.
-    x: &'a [f32],
-    xs: &'a [[f32; LANES]],
-    others: [&'a [f32]; OTHERS],
-    ys: &'a mut [[f32; LANES]],
-    /// What is no whole strip.
-    last: &'a mut [f32],
+/// What is known of the strips of a band.
+pub(crate) struct Strips<'a, C> {
+    pub(crate) strips: &'a [C],
+    /// Where the last strip is not whole, it may be one more step that overlaps the one before: this is
+    /// what is known of the last sixteen channels.
+    pub(crate) last: Option<&'a C>,
 }
 
-impl<'a, const OTHERS: usize> Row<'a, OTHERS> {
-    #[inline(always)]
-    fn empty() -> Self {
-        Self { x: &[], xs: &[], others: [&[]; OTHERS], ys: &mut [], last: &mut [] }
-    }
+/// Strips of a wide row.
+const WIDE: usize = 32;
 
-    #[inline(always)]
-    fn new(x: &'a [f32], others: [&'a [f32]; OTHERS], y: &'a mut [f32]) -> Self {
-        let (ys, last) = y.as_chunks_mut();
-        Self { x, xs: x.as_chunks().0, others, ys, last }
-    }
+/// How many rows of so many channels are a wide row: as many as there is room for, all vectors whole.
+#[inline(always)]
+const fn rows_together(channels: usize) -> usize {
+    let Some(most) = (WIDE * LANES).checked_div(channels) else { return 0 };
+    // The least number of rows that are whole vectors: 16, 8, 4, 2 or 1.
+    let least = LANES >> if channels.trailing_zeros() < 4 { channels.trailing_zeros() } else { 4 };
+    most / least * least
+}
 
-    /// Writes a whole strip.
-    #[inline(always)]
-    fn write<S: Simd>(
-        &mut self,
-        simd: S,
-        i: usize,
-        f: impl Fn(f32x16<S>, [f32x16<S>; OTHERS]) -> f32x16<S>,
-    ) {
-        let Some(y) = self.ys.get_mut(i) else { return };
-        let groups = each(self.others, [].as_slice(), |x| x.as_chunks::<LANES>().0);
-        let x = f32x16::load_array_ref(simd, self.xs.get(i).unwrap_or(y));
-        f(x, group_of(simd, groups, i)).store_array(y);
+/// The strips of a wide row: the channels again and again.
+#[inline(always)]
+fn repeated<S: Simd, const N: usize>(
+    simd: S,
+    strips: &[[f32x16<S>; N]],
+    channels: usize,
+) -> [[f32x16<S>; N]; WIDE] {
+    let mut wide = [[f32x16::filled(simd, 0.0); N]; WIDE];
+    for i in 0..N {
+        let mut values = [0.0; WIDE * LANES];
+        let slots = values.as_chunks_mut::<LANES>().0;
+        for (slot, strip) in slots.iter_mut().zip(strips) {
+            if let Some(vector) = strip.get(i) {
+                *slot = vector.values();
+            }
+        }
+        // Each value is the one a row before it.
+        for place in channels..values.len() {
+            let value = get(&values, place - channels);
+            if let Some(slot) = values.get_mut(place) {
+                *slot = value;
+            }
+        }
+        for (strip, values) in wide.iter_mut().zip(values.as_chunks::<LANES>().0) {
+            if let Some(vector) = strip.get_mut(i) {
+                *vector = f32x16::load_array_ref(simd, values);
+            }
+        }
     }
+    wide
+}
 
-    /// Writes the last strip, which is not whole.
-    #[inline(always)]
-    fn write_last<S: Simd>(
-        &mut self,
-        simd: S,
-        i: usize,
-        f: impl Fn(f32x16<S>, [f32x16<S>; OTHERS]) -> f32x16<S>,
-    ) {
-        let x = match self.x.get(i * LANES..) {
-            Some(x) if !self.x.is_empty() => load_lanes(simd, x, 0),
-            _ => load_lanes(simd, self.last, 0),
-        };
-        let others = each(
-            self.others,
-            f32x16::filled(simd, 0.0),
-            #[inline(always)]
-            |x| load_lanes(simd, x, i * LANES),
-        );
-        store_first(self.last, f(x, others));
+/// Writes what is no whole strip: f(strip, x, others) for the elements behind strip i − 1.
+#[inline(always)]
+fn map_rest<S: Simd, C, const OTHERS: usize>(
+    simd: S,
+    (x, y): (f32x16<S>, &mut [f32]),
+    others: [&[f32]; OTHERS],
+    (strips, i): (&[C], usize),
+    f: impl Fn(&C, f32x16<S>, [f32x16<S>; OTHERS]) -> f32x16<S>,
+) {
+    let Some(strip) = strips.get(i) else { return };
+    let others = each(
+        others,
+        f32x16::filled(simd, 0.0),
+        #[inline(always)]
+        |x| load_lanes(simd, x, i * LANES),
+    );
+    store_first(y, f(strip, x, others));
+}
+
+/// The last sixteen of so many channels, from the vectors of all strips; zeros where there are fewer.
+#[inline(always)]
+fn last_channels<S: Simd, const N: usize>(
+    simd: S,
+    strips: &[[f32x16<S>; N]],
+    channels: usize,
+) -> Option<[f32x16<S>; N]> {
+    let first = channels.checked_sub(LANES)?;
+    let shift = first % LANES;
+    if shift == 0 {
+        return None;
     }
+    let (Some(low), Some(high)) = (strips.get(first / LANES), strips.get(first / LANES + 1)) else {
+        return None;
+    };
+    Some(each_pair(
+        *low,
+        *high,
+        f32x16::filled(simd, 0.0),
+        #[inline(always)]
+        |_, low, high| {
+            let mut lanes = [0.0; LANES];
+            let (low, high) = (low.values(), high.values());
+            for (lane, value) in lanes.iter_mut().zip(low.iter().skip(shift).chain(&high)) {
+                *lane = *value;
+            }
+            f32x16::from_array(simd, lanes)
+        },
+    ))
 }
 
 /// A group of each of some slices.

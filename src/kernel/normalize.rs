@@ -4,7 +4,7 @@
 use super::columns::{Band, STRIPS, load_lanes};
 use super::constants::{Centred, Constants, at_most_max, variance};
 use super::lanes::{LANES, Lanes as _, One, Sixteen, Unit, Value, Wide};
-use super::map::Tensor;
+use super::map::{Strips, Tensor};
 use super::reduce::{Found, reduce_band, reduce_rows, reduce_tile};
 use super::rows::Segments;
 use super::sets::{Parameters, Reductions, Tile};
@@ -593,28 +593,30 @@ pub(crate) fn apply_band<S: Simd>(
     simd.vectorize(
         #[inline(always)]
         || {
-            let nothing = CentredStrip::nothing(simd);
-            let wide = strips.iter().any(|strip| strip.centred.constants.wide.any_true());
-            if wide {
+            let strips = strips.get(..band.channels.div_ceil(LANES)).unwrap_or(strips);
+            if strips.iter().any(|strip| strip.centred.constants.wide.any_true()) {
                 return tensor.map_band(
                     simd,
                     [],
                     band,
+                    Strips { strips, last: None },
                     #[inline(always)]
-                    |i| mixed(*strips.get(i).unwrap_or(&nothing)),
+                    |strip, x, []| mixed(strip, x),
                 );
             }
-            tensor.map_band(
+            // What the loop needs, close together.
+            let mut narrow = [[f32x16::filled(simd, 0.0); 4]; STRIPS];
+            for (slot, CentredStrip { centred, beta, .. }) in narrow.iter_mut().zip(strips) {
+                let Centred { constants: Constants { hi, lo, .. }, factor } = *centred;
+                *slot = [hi, lo, factor, *beta];
+            }
+            tensor.map_vectors(
                 simd,
                 [],
                 band,
+                &narrow,
                 #[inline(always)]
-                |i| {
-                    let CentredStrip { centred, beta, .. } = *strips.get(i).unwrap_or(&nothing);
-                    let Centred { constants: Constants { hi, lo, .. }, factor } = centred;
-                    #[inline(always)]
-                    move |x, []: [f32x16<S>; 0]| ((x - hi) - lo) * factor + beta
-                },
+                |[hi, lo, factor, beta], x, []| ((x - *hi) - *lo) * *factor + *beta,
             );
         },
     );
@@ -622,15 +624,9 @@ pub(crate) fn apply_band<S: Simd>(
 
 /// The apply of a strip of which some lanes are wide.
 #[inline(always)]
-fn mixed<S: Simd>(
-    strip: CentredStrip<S>,
-) -> impl Fn(f32x16<S>, [f32x16<S>; 0]) -> f32x16<S> + Copy {
-    let CentredStrip { centred, gamma, beta } = strip;
+fn mixed<S: Simd>(strip: &CentredStrip<S>, x: f32x16<S>) -> f32x16<S> {
+    let CentredStrip { centred, gamma, beta } = *strip;
     let Centred { constants: Constants { hi, lo, mean, rstd, wide }, factor } = centred;
-    let in_f64 = WideApply { mean, rstd };
-    #[inline(always)]
-    move |x, []| {
-        let narrow = ((x - hi) - lo) * factor + beta;
-        Value::select(wide, in_f64.of(x, gamma, beta), narrow)
-    }
+    let narrow = ((x - hi) - lo) * factor + beta;
+    Value::select(wide, WideApply { mean, rstd }.of(x, gamma, beta), narrow)
 }
