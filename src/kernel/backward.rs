@@ -1,7 +1,7 @@
 //! Drivers of backward: sums, gradients, dx; a tile or a band at a time.
 
 use super::block::each;
-use super::columns::{Band, STRIPS, load_lanes};
+use super::columns::{Band, MANY_STRIPS, STRIPS, load_lanes};
 use super::gradient::{Channel, Formula, Gradient, Gradients, Mode, with_formula};
 use super::lanes::{LANES, Lanes as _, One, Sixteen, Unit, Value, Wide};
 use super::map::{Strips, Tensor};
@@ -169,15 +169,30 @@ pub(crate) fn rows<S: Target>(
 pub(crate) fn columns<S: Target>(
     simd: S,
     matrix: Band,
-    mut pass: Pass<'_>,
+    pass: Pass<'_>,
     known: Known<'_>,
-    mut record: impl FnMut(&ParameterGradients),
+    record: impl FnMut(&ParameterGradients),
 ) {
     if S::SCALAR {
         return small::backward(simd, (matrix.channels, matrix.sets()), pass, known, record);
     }
+    if matrix.is_wide() {
+        columns_of::<S, MANY_STRIPS>(simd, matrix, pass, known, record);
+    } else {
+        columns_of::<S, STRIPS>(simd, matrix, pass, known, record);
+    }
+}
+
+#[inline(always)]
+fn columns_of<S: Simd, const STRIPS: usize>(
+    simd: S,
+    matrix: Band,
+    mut pass: Pass<'_>,
+    known: Known<'_>,
+    mut record: impl FnMut(&ParameterGradients),
+) {
     let mode = known.mode();
-    for (channel, band) in matrix.bands() {
+    for (channel, band) in matrix.bands(STRIPS) {
         let nothing = known.lanes(simd, channel);
         let mut channels = [nothing; STRIPS];
         for (i, (slot, _)) in channels.iter_mut().zip(band.strips()).enumerate() {
@@ -328,7 +343,7 @@ fn write_segments<S: Simd>(
 
 /// Writes dx of every strip of a band.
 #[inline(never)]
-pub(crate) fn write_band<S: Simd>(
+pub(crate) fn write_band<S: Simd, const STRIPS: usize>(
     simd: S,
     pass: &mut Pass<'_>,
     mode: Mode,
@@ -345,7 +360,7 @@ pub(crate) fn write_band<S: Simd>(
 }
 
 #[inline(always)]
-fn write_strips<S: Simd, F: Formula>(
+fn write_strips<S: Simd, F: Formula, const STRIPS: usize>(
     simd: S,
     [dy, x]: [&[f32]; 2],
     dx: &mut [f32],

@@ -13,8 +13,12 @@ use fearless_simd::{Simd, mask32x16};
 /// Rows in a block: four chains of sixteen.
 pub(crate) const BLOCK_ROWS: usize = 64;
 
-/// Strips in a band.
+/// Strips in a band of a matrix with few channels.
 pub(crate) const STRIPS: usize = 4;
+
+/// Strips in a band of a matrix with more channels. A row of it is 1 KiB, so that memory is read in
+/// pieces that the machine sees coming; with few channels it would only cost to set up so many.
+pub(crate) const MANY_STRIPS: usize = 16;
 
 /// Neighbouring channels of a matrix: `rows` rows, each `stride` after the one before, the first
 /// channel of the first row at `start`.
@@ -50,11 +54,16 @@ impl Band {
         Self { start: self.start + channel, place: self.place + channel, channels, ..self }
     }
 
-    /// Cuts a matrix into bands of at most [`STRIPS`], and says at which channel each starts.
+    /// Whether there are more channels than [`STRIPS`] hold.
+    pub(crate) const fn is_wide(&self) -> bool {
+        self.channels > STRIPS * LANES
+    }
+
+    /// Cuts a matrix into bands of at most so many strips, and says at which channel each starts.
     #[inline(always)]
-    pub(crate) fn bands(self) -> impl Iterator<Item = (usize, Self)> {
-        let starts = (0..self.channels).step_by(STRIPS * LANES);
-        starts.map(move |channel| (channel, self.from(channel, STRIPS * LANES)))
+    pub(crate) fn bands(self, strips: usize) -> impl Iterator<Item = (usize, Self)> {
+        let starts = (0..self.channels).step_by((strips * LANES).max(1));
+        starts.map(move |channel| (channel, self.from(channel, strips * LANES)))
     }
 
     /// Cuts a band into strips.

@@ -157,7 +157,7 @@ fn reduce_groups<S: Simd>(
     } else {
         let mut tree = Tree::<Totals, LEVELS>::new(NO_TOTALS);
         let mut wide = false;
-        for (_, band) in run.bands() {
+        for (_, band) in run.bands(STRIPS) {
             let mut channels = Channels::of(simd, band, x);
             wide |= channels.any_wide(0, band.channels);
             tree.push(channels.merged(0, band.channels), merge);
@@ -290,7 +290,7 @@ fn normalize_sample<S: Simd>(
         let group_of = |channel: usize| channel.checked_div(group_channels).unwrap_or(0);
         let groups = (number + group_of(channel), group_of(run.channels));
         record(&Summary::new(groups, &found, &constants, options.ddof));
-        for (first, band) in run.bands() {
+        for (first, band) in run.bands(STRIPS) {
             let mut strips = [CentredStrip::nothing(simd); STRIPS];
             for (i, (slot, _)) in strips.iter_mut().zip(band.strips()).enumerate() {
                 let first = first + i * LANES;

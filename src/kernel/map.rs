@@ -37,7 +37,7 @@ impl Tensor<'_> {
     /// Writes f(x) at one place.
     #[inline(always)]
     pub(crate) fn set(&mut self, place: usize, f: impl Fn(f32) -> f32) {
-        let x = crate::io::get(self.input(), place);
+        let x = get(self.input(), place);
         if let Some(y) = self.output().get_mut(place) {
             *y = f(x);
         }

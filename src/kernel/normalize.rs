@@ -1,7 +1,7 @@
 //! Drivers of normalization: reduce, make constants, apply; a tile or a band at a time, so that most
 //! of what is applied still lies in a cache.
 
-use super::columns::{Band, STRIPS, load_lanes};
+use super::columns::{Band, MANY_STRIPS, STRIPS, load_lanes};
 use super::constants::{Centred, Constants, at_most_max, variance};
 use super::lanes::{LANES, Lanes as _, One, Sixteen, Unit, Value, Wide};
 use super::map::{Strips, Tensor};
@@ -155,7 +155,22 @@ pub(crate) fn columns<S: Target>(
         let sets = (matrix.channels, matrix.sets());
         return small::normalize(simd, sets, parameters, tensor, options, record);
     }
-    for (channel, band) in matrix.bands() {
+    if matrix.is_wide() {
+        columns_of::<S, MANY_STRIPS>(simd, (number, matrix), tensor, options, record);
+    } else {
+        columns_of::<S, STRIPS>(simd, (number, matrix), tensor, options, record);
+    }
+}
+
+#[inline(always)]
+fn columns_of<S: Simd, const STRIPS: usize>(
+    simd: S,
+    (number, matrix): (usize, Band),
+    tensor: &mut Tensor<'_>,
+    options: Options<'_>,
+    record: &mut impl FnMut(&Summary),
+) {
+    for (channel, band) in matrix.bands(STRIPS) {
         let found = reduce_band(simd, &[MeanAndSquares; STRIPS], band, [tensor.input()]);
         let mut strips = [CentredStrip::nothing(simd); STRIPS];
         let slots = strips.iter_mut().zip(&found).zip(band.strips());
@@ -193,12 +208,26 @@ pub(crate) fn collect_columns<S: Target>(
     simd: S,
     matrix: Band,
     x: &[f32],
-    mut record: impl FnMut(usize, Moments),
+    record: impl FnMut(usize, Moments),
 ) {
     if S::SCALAR {
         return small::collect(simd, (matrix.channels, matrix.sets()), x, record);
     }
-    for (channel, band) in matrix.bands() {
+    if matrix.is_wide() {
+        collect_bands::<S, MANY_STRIPS>(simd, matrix, x, record);
+    } else {
+        collect_bands::<S, STRIPS>(simd, matrix, x, record);
+    }
+}
+
+#[inline(always)]
+fn collect_bands<S: Simd, const STRIPS: usize>(
+    simd: S,
+    matrix: Band,
+    x: &[f32],
+    mut record: impl FnMut(usize, Moments),
+) {
+    for (channel, band) in matrix.bands(STRIPS) {
         let found = reduce_band(simd, &[MeanAndSquares; STRIPS], band, [x]);
         for (i, (found, strip)) in found.iter().zip(band.strips()).enumerate() {
             hand_out(found, (channel + i * LANES, strip.lanes), &mut record);
@@ -298,7 +327,22 @@ pub(crate) fn given_columns<S: Target>(
     if S::SCALAR {
         return small::given((matrix.channels, matrix.sets()), &mut tensor, options, given);
     }
-    for (channel, band) in matrix.bands() {
+    if matrix.is_wide() {
+        given_bands::<S, MANY_STRIPS>(simd, matrix, tensor, options, given);
+    } else {
+        given_bands::<S, STRIPS>(simd, matrix, tensor, options, given);
+    }
+}
+
+#[inline(always)]
+fn given_bands<S: Simd, const STRIPS: usize>(
+    simd: S,
+    matrix: Band,
+    mut tensor: Tensor<'_>,
+    options: Options<'_>,
+    given: Fixed<'_>,
+) {
+    for (channel, band) in matrix.bands(STRIPS) {
         let mut strips = [CentredStrip::nothing(simd); STRIPS];
         for (i, slot) in strips.iter_mut().enumerate() {
             let channel = channel + i * LANES;
@@ -584,7 +628,7 @@ impl LaneValues {
 
 /// Applies the constants of every strip of a band.
 #[inline(never)]
-pub(crate) fn apply_band<S: Simd>(
+pub(crate) fn apply_band<S: Simd, const STRIPS: usize>(
     simd: S,
     tensor: &mut Tensor<'_>,
     band: Band,

@@ -1,7 +1,7 @@
 //! The one walk over the blocks of reductions: statistic, rescue, tree.
 
 use super::block::{Block, each};
-use super::columns::{BLOCK_ROWS, Band, STRIPS};
+use super::columns::{BLOCK_ROWS, Band};
 use super::lanes::{F32, F64, LANES, Lanes as _, One, Sixteen, Unit, Value, Wide};
 use super::rows::{BLOCK, RowBlock, RowsBlock, Segments, part};
 use super::sets::Tile;
@@ -377,7 +377,14 @@ fn joined<'a, const INPUTS: usize>(
 
 /// Reduces the channels of a band; each strip has its statistic.
 #[inline(always)]
-pub(crate) fn reduce_band<S, T, const INPUTS: usize, const PARTS: usize, const TOTALS: usize>(
+pub(crate) fn reduce_band<
+    S,
+    T,
+    const STRIPS: usize,
+    const INPUTS: usize,
+    const PARTS: usize,
+    const TOTALS: usize,
+>(
     simd: S,
     statistics: &[T; STRIPS],
     band: Band,
@@ -394,9 +401,11 @@ where
         }
         results
     } else if band.rows <= BLOCK_ROWS * FEW_BLOCKS {
-        merge_band::<S, T, INPUTS, PARTS, TOTALS, FEW_LEVELS>(simd, statistics, band, inputs)
+        merge_band::<S, T, STRIPS, INPUTS, PARTS, TOTALS, FEW_LEVELS>(
+            simd, statistics, band, inputs,
+        )
     } else {
-        merge_band::<S, T, INPUTS, PARTS, TOTALS, LEVELS>(simd, statistics, band, inputs)
+        merge_band::<S, T, STRIPS, INPUTS, PARTS, TOTALS, LEVELS>(simd, statistics, band, inputs)
     }
 }
 
@@ -405,6 +414,7 @@ where
 fn merge_band<
     S,
     T,
+    const STRIPS: usize,
     const INPUTS: usize,
     const PARTS: usize,
     const TOTALS: usize,

@@ -5,7 +5,7 @@
 //! the rows: every place in a row is a column, and what is known of a row is known along it.
 
 use super::backward::{ParameterGradients, Pass, StripGradient, tile_sums, write_tile};
-use super::columns::{Band, STRIPS, load_lanes};
+use super::columns::{Band, MANY_STRIPS, STRIPS, load_lanes};
 use super::gradient::{Channel, Gradients, Mode};
 use super::lanes::{LANES, Lanes as _, One, Sixteen};
 use super::reduce::{Found, reduce_band};
@@ -115,14 +115,30 @@ fn sum_columns<S: Target, const INPUTS: usize>(
     simd: S,
     matrix: Band,
     inputs: [&[f32]; INPUTS],
-    mut record: impl FnMut(&ParameterGradients),
+    record: impl FnMut(&ParameterGradients),
 ) where
     ParameterSums: Statistic<Sixteen<S>, INPUTS, 2, 2> + Statistic<One, INPUTS, 2, 2>,
 {
     if S::SCALAR {
         return small::sum_columns(simd, matrix, inputs, record);
     }
-    for (channel, band) in matrix.bands() {
+    if matrix.is_wide() {
+        sum_bands::<S, MANY_STRIPS, INPUTS>(simd, matrix, inputs, record);
+    } else {
+        sum_bands::<S, STRIPS, INPUTS>(simd, matrix, inputs, record);
+    }
+}
+
+#[inline(always)]
+fn sum_bands<S: Simd, const STRIPS: usize, const INPUTS: usize>(
+    simd: S,
+    matrix: Band,
+    inputs: [&[f32]; INPUTS],
+    mut record: impl FnMut(&ParameterGradients),
+) where
+    ParameterSums: Statistic<Sixteen<S>, INPUTS, 2, 2>,
+{
+    for (channel, band) in matrix.bands(STRIPS) {
         let found: [Found<Sixteen<S>, 2, 2>; STRIPS] =
             reduce_band(simd, &[ParameterSums; STRIPS], band, inputs);
         for (i, (found, strip)) in found.iter().zip(band.strips()).enumerate() {
