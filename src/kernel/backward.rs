@@ -1,9 +1,9 @@
 //! Drivers of backward: sums, gradients, dx; a tile or a band at a time.
 
 use super::block::each;
-use super::columns::{Band, MANY_STRIPS, STRIPS, load_lanes};
+use super::columns::{Band, MANY_STRIPS, STRIPS};
 use super::gradient::{Channel, Formula, Gradient, Gradients, Mode, with_formula};
-use super::lanes::{LANES, Lanes as _, One, Sixteen, Unit, Value, Wide};
+use super::lanes::{LANES, Lanes as _, One, Sixteen, Unit, Value, Wide, load_lanes};
 use super::map::{Strips, Tensor};
 use super::normalize::Fixed;
 use super::reduce::{Found, reduce_band, reduce_rows, reduce_tile};

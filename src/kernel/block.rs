@@ -100,13 +100,13 @@ pub(crate) fn add_chains<T: Copy + core::ops::Add<Output = T>, const SUMS: usize
 }
 
 /// How many chains are summed side by side. Machines with wide vectors need several to hide the
-/// latency of additions, as many as their registers hold (with columns, whose four rows are read from
-/// four places, fewer); others have room for one. The bits do not depend on it.
+/// latency of additions, unless several sums do that already; no more than their registers hold. Others
+/// have room for one. The bits do not depend on it.
 #[inline(always)]
-pub(crate) const fn chains_at_once<S: Simd>(sums: usize, columns: bool) -> usize {
+pub(crate) const fn chains_at_once<S: Simd>(sums: usize) -> usize {
     match (<S::f32s as fearless_simd::SimdBase<S>>::LEN, sums) {
         (8.., 1) => 4,
-        (8..16, 3..) if columns => 1,
+        (8..16, 3..) => 1,
         (8.., _) => 2,
         _ => 1,
     }

@@ -5,7 +5,7 @@
 //! tile by tile: memory is then read nearly in its order.
 
 use super::block::{Block, Terms, add, add_chains, chains_at_once, each, each_pair};
-use super::lanes::{LANES, Lanes, Precision, Real as _, Sixteen, Wide, first_lanes, padded};
+use super::lanes::{LANES, Lanes, Precision, Real as _, Sixteen, Wide, first_lanes, load_lanes};
 use super::small::{Column, Set};
 use crate::io::get;
 use fearless_simd::{Simd, mask32x16};
@@ -238,7 +238,7 @@ impl<S: Simd> Block<S> for Strip {
             |values| P::lanes(values),
         );
         let mut chains = [[zero; SUMS]; 4];
-        match chains_at_once::<S>(SUMS, true) {
+        match chains_at_once::<S>(SUMS) {
             4 => chains = self.chains(simd, terms, inputs, parameters, 0),
             2 => {
                 for (pair, first) in chains.as_chunks_mut::<2>().0.iter_mut().zip([0, 2]) {
@@ -257,15 +257,5 @@ impl<S: Simd> Block<S> for Strip {
             #[inline(always)]
             |sum| P::of_lanes(sum),
         )
-    }
-}
-
-/// Sixteen elements from a place on; zeros behind the end.
-#[inline(always)]
-pub(crate) fn load_lanes<S: Simd, V: Lanes<S>>(simd: S, x: &[f32], place: usize) -> V {
-    let rest = x.get(place..).unwrap_or(&[]);
-    match rest.first_chunk::<LANES>() {
-        Some(vector) => V::load(simd, vector),
-        None => V::load(simd, &padded(rest)),
     }
 }

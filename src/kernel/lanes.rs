@@ -537,6 +537,16 @@ pub(crate) fn first_lanes<S: Simd>(simd: S, n: usize) -> mask32x16<S> {
     mask32x16::from_bitmask(simd, bits)
 }
 
+/// Sixteen elements from a place on; zeros behind the end.
+#[inline(always)]
+pub(crate) fn load_lanes<S: Simd, V: Lanes<S>>(simd: S, x: &[f32], place: usize) -> V {
+    let rest = x.get(place..).unwrap_or(&[]);
+    match rest.first_chunk::<LANES>() {
+        Some(vector) => V::load(simd, vector),
+        None => V::load(simd, &padded(rest)),
+    }
+}
+
 /// The first sixteen elements of a slice, the missing ones zero.
 #[inline(always)]
 pub(crate) fn padded(x: &[f32]) -> [f32; LANES] {

@@ -1,8 +1,8 @@
 //! The loops that store. An output is a function of the input at the same place and of others there.
 
 use super::block::{each, each_pair};
-use super::columns::{Band, load_lanes};
-use super::lanes::{LANES, Lanes as _, Value as _, padded};
+use super::columns::Band;
+use super::lanes::{LANES, Lanes as _, Value as _, load_lanes, padded};
 use super::rows::{part, part_mut};
 use crate::io::get;
 use fearless_simd::{Simd, SimdBase as _, f32x16};

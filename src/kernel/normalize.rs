@@ -1,9 +1,9 @@
 //! Drivers of normalization: reduce, make constants, apply; a tile or a band at a time, so that most
 //! of what is applied still lies in a cache.
 
-use super::columns::{Band, MANY_STRIPS, STRIPS, load_lanes};
+use super::columns::{Band, MANY_STRIPS, STRIPS};
 use super::constants::{Centred, Constants, at_most_max, variance};
-use super::lanes::{LANES, Lanes as _, One, Sixteen, Unit, Value, Wide};
+use super::lanes::{LANES, Lanes as _, One, Sixteen, Unit, Value, Wide, load_lanes};
 use super::map::{Strips, Tensor};
 use super::reduce::{Found, reduce_band, reduce_rows, reduce_tile};
 use super::rows::Segments;

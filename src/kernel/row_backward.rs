@@ -5,9 +5,9 @@
 //! the rows: every place in a row is a column, and what is known of a row is known along it.
 
 use super::backward::{ParameterGradients, Pass, StripGradient, tile_sums, write_tile};
-use super::columns::{Band, MANY_STRIPS, STRIPS, load_lanes};
+use super::columns::{Band, MANY_STRIPS, STRIPS};
 use super::gradient::{Channel, Gradients, Mode};
-use super::lanes::{LANES, Lanes as _, One, Sixteen};
+use super::lanes::{LANES, Lanes as _, One, Sixteen, load_lanes};
 use super::reduce::{Found, reduce_band};
 use super::sets::Reductions;
 use super::small;

@@ -1,7 +1,9 @@
 //! Contiguous elements: planes, rows, groups. How they are cut into blocks, and the sums of a block.
 
 use super::block::{Block, Terms, add, add_chains, chains_at_once, each};
-use super::lanes::{LANES, Lanes, One, Precision, Real as _, Sixteen, Wide, first_lanes, padded};
+use super::lanes::{
+    LANES, Lanes, One, Precision, Real as _, Sixteen, Wide, first_lanes, load_lanes,
+};
 use fearless_simd::{Simd, mask32x16};
 
 /// Groups of sixteen elements that a chain of a block takes at most.
@@ -107,26 +109,29 @@ pub(crate) struct RowBlock {
 /// Four groups, one for every chain.
 type Quad = [[f32; LANES]; 4];
 
-/// The elements of a block, of each input: whole quads, and what is left.
+/// The elements of a block, of each input: whole quads, and `rest` more.
 #[derive(Clone, Copy)]
 struct Elements<'a, const INPUTS: usize> {
     quads: [&'a [Quad]; INPUTS],
-    rest: [&'a [f32]; INPUTS],
+    /// From the rest on to the end of the input: a vector may take in what lies behind the block.
+    behind: [&'a [f32]; INPUTS],
+    rest: usize,
 }
 
 impl<'a, const INPUTS: usize> Elements<'a, INPUTS> {
     #[inline(always)]
     fn of(inputs: [&'a [f32]; INPUTS], along: usize, block: RowBlock) -> Self {
         let RowBlock { start, len, offset } = block;
-        let (mut quads, mut rest) = ([[].as_slice(); INPUTS], [[].as_slice(); INPUTS]);
-        let slots = quads.iter_mut().zip(&mut rest);
-        for (i, ((quads, rest), x)) in slots.zip(inputs).enumerate() {
+        let rest = len % (4 * LANES);
+        let (mut quads, mut behind) = ([[].as_slice(); INPUTS], [[].as_slice(); INPUTS]);
+        let slots = quads.iter_mut().zip(&mut behind);
+        for (i, ((quads, behind), x)) in slots.zip(inputs).enumerate() {
             let start = if i + along < INPUTS { start } else { offset };
-            let (whole, last) = part(x, start, len).as_chunks::<{ 4 * LANES }>();
-            *quads = whole.as_flattened().as_chunks::<LANES>().0.as_chunks::<4>().0;
-            *rest = last;
+            let whole = part(x, start, len - rest).as_chunks::<LANES>().0;
+            *quads = whole.as_chunks::<4>().0;
+            *behind = x.get(start + (len - rest)..).unwrap_or(&[]);
         }
-        Self { quads, rest }
+        Self { quads, behind, rest }
     }
 
     /// The sums of `SIDE` chains, the first of them number `first`.
@@ -179,21 +184,15 @@ impl<'a, const INPUTS: usize> Elements<'a, INPUTS> {
         simd: S,
         chain: usize,
     ) -> Option<([V; INPUTS], Option<mask32x16<S>>)> {
-        let len = self.rest.first().map_or(0, |rest| rest.len()).saturating_sub(chain * LANES);
+        let len = self.rest.saturating_sub(chain * LANES);
         if len == 0 {
             return None;
         }
         let vectors = each(
-            self.rest,
+            self.behind,
             V::filled(simd, V::Scalar::ZERO),
             #[inline(always)]
-            |rest| {
-                let rest = rest.get(chain * LANES..).unwrap_or(&[]);
-                match rest.first_chunk::<LANES>() {
-                    Some(group) => V::load(simd, group),
-                    None => V::load(simd, &padded(rest)),
-                }
-            },
+            |behind| load_lanes(simd, behind, chain * LANES),
         );
         Some((vectors, (len < LANES).then(|| first_lanes(simd, len))))
     }
@@ -256,7 +255,7 @@ impl<S: Simd> Block<S> for RowBlock {
         );
         let elements = Elements::of(inputs, T::ALONG, *self);
         let mut chains = [[zero; SUMS]; 4];
-        match chains_at_once::<S>(SUMS, false) {
+        match chains_at_once::<S>(SUMS) {
             4 => chains = elements.chains(simd, terms, parameters, 0),
             2 => {
                 for (pair, first) in chains.as_chunks_mut::<2>().0.iter_mut().zip([0, 2]) {

@@ -1,7 +1,6 @@
 //! How the reductions of an operation lie in memory, and which γ and β belong to them.
 
-use super::columns::load_lanes;
-use super::lanes::{LANES, Lanes as _};
+use super::lanes::{LANES, Lanes as _, load_lanes};
 use super::reduce::NEIGHBOURS;
 use super::rows::{BLOCK, RowBlock, RowsBlock, Segments};
 use super::small::Set;
