@@ -168,12 +168,57 @@ impl<'a, const INPUTS: usize> Elements<'a, INPUTS> {
             }
         }
         for (side, chain) in chains.iter_mut().enumerate() {
-            if let Some((vectors, mask)) = self.rest_of_chain(simd, first + side) {
-                let terms = terms.of(vectors, parameters);
-                *chain = add(*chain, keep(simd, terms, mask));
-            }
+            *chain = self.with_rest(simd, terms, parameters, (*chain, first + side));
         }
         chains
+    }
+
+    /// The sums of all chains where there is no whole quad. Not in a loop: what is indexed by a variable
+    /// lies in memory.
+    #[inline(always)]
+    fn short_chains<
+        S: Simd,
+        V: Lanes<S>,
+        T: Terms<INPUTS, PARAMETERS, SUMS>,
+        const PARAMETERS: usize,
+        const SUMS: usize,
+    >(
+        &self,
+        simd: S,
+        terms: T,
+        parameters: [V; PARAMETERS],
+    ) -> [[V; SUMS]; 4] {
+        let zero = [V::filled(simd, V::Scalar::ZERO); SUMS];
+        [
+            self.with_rest(simd, terms, parameters, (zero, 0)),
+            self.with_rest(simd, terms, parameters, (zero, 1)),
+            self.with_rest(simd, terms, parameters, (zero, 2)),
+            self.with_rest(simd, terms, parameters, (zero, 3)),
+        ]
+    }
+
+    /// The sums of a chain, with what is left of the block added.
+    #[inline(always)]
+    fn with_rest<
+        S: Simd,
+        V: Lanes<S>,
+        T: Terms<INPUTS, PARAMETERS, SUMS>,
+        const PARAMETERS: usize,
+        const SUMS: usize,
+    >(
+        &self,
+        simd: S,
+        terms: T,
+        parameters: [V; PARAMETERS],
+        (sums, chain): ([V; SUMS], usize),
+    ) -> [V; SUMS] {
+        match self.rest_of_chain(simd, chain) {
+            Some((vectors, mask)) => {
+                let terms = terms.of(vectors, parameters);
+                add(sums, keep(simd, terms, mask))
+            }
+            None => sums,
+        }
     }
 
     /// The elements behind the whole quads that go to a chain: a group, or a part of one and which
@@ -254,6 +299,9 @@ impl<S: Simd> Block<S> for RowBlock {
             |value| P::Lanes::<S>::filled(simd, P::one(value)),
         );
         let elements = Elements::of(inputs, T::ALONG, *self);
+        if self.len < 4 * LANES {
+            return sum_lanes::<S, P, SUMS>(elements.short_chains(simd, terms, parameters));
+        }
         let mut chains = [[zero; SUMS]; 4];
         match chains_at_once::<S>(SUMS) {
             4 => chains = elements.chains(simd, terms, parameters, 0),
@@ -268,13 +316,21 @@ impl<S: Simd> Block<S> for RowBlock {
                 }
             }
         }
-        each(
-            add_chains(chains),
-            P::of_one(P::Scalar::ZERO),
-            #[inline(always)]
-            |sum| P::of_one(sum.fold()),
-        )
+        sum_lanes::<S, P, SUMS>(chains)
     }
+}
+
+/// The sums of all lanes of all chains.
+#[inline(always)]
+fn sum_lanes<S: Simd, P: Precision, const SUMS: usize>(
+    chains: [[P::Lanes<S>; SUMS]; 4],
+) -> [P::Of<One>; SUMS] {
+    each(
+        add_chains(chains),
+        P::of_one(P::Scalar::ZERO),
+        #[inline(always)]
+        |sum| P::of_one(sum.fold()),
+    )
 }
 
 /// Up to sixteen rows of one block each, of one length, a lane each: `count` rows, each `stride` after the
