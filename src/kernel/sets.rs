@@ -84,7 +84,7 @@ impl Reductions {
         let Segments { stride, len, count, .. } = self.first;
         if stride.saturating_mul(count) <= MEBIBYTE {
             CACHED.checked_div(len * count).unwrap_or(1).clamp(1, LANES)
-        } else if count > 1 && (1 << 10..1 << 14).contains(&len) {
+        } else if count > 1 && (1 << 5..1 << 14).contains(&len) {
             NEIGHBOURS
         } else {
             1
