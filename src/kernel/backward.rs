@@ -246,43 +246,59 @@ pub(crate) fn write_tile<S: Simd>(
     simd.vectorize(
         #[inline(always)]
         || {
+            let lanes = LaneGradients {
+                narrow: strip.gradients.narrow.each(|value| value.values()),
+                channel: strip.channel.each(|value| value.values()),
+                in_f64: strip.gradients.in_f64,
+                wide: strip.gradients.wide.to_bitmask(),
+            };
+            let Segments { len, count, .. } = tile.first;
             with_formula!(mode, formula => {
-                for i in 0..tile.count {
-                    write_reduction(simd, pass, gamma, tile.segments(i), (formula, strip, i));
+                // In the order of memory: neighbouring planes, then those of the next sample.
+                for segment in 0..count {
+                    for i in 0..tile.count {
+                        let Segments { start, stride, .. } = tile.segments(i);
+                        let plane = Segments::one(start + segment * stride, len);
+                        write_plane(simd, pass, gamma, plane, (formula, &lanes, i));
+                    }
                 }
             });
         },
     );
 }
 
-/// Writes dx of the reduction of one lane.
+/// What dx of sixteen reductions is made of, in memory for one after the other.
+struct LaneGradients<S: Simd> {
+    narrow: Gradient<[f32; LANES]>,
+    channel: Channel<[f32; LANES]>,
+    in_f64: Option<Gradient<Wide<S>>>,
+    wide: u64,
+}
+
+/// Writes dx of a piece of the reduction of one lane.
 #[inline(always)]
-fn write_reduction<S: Simd, F: Formula>(
+fn write_plane<S: Simd, F: Formula>(
     simd: S,
     pass: &mut Pass<'_>,
     gamma: Option<&[f32]>,
-    segments: Segments,
-    (formula, StripGradient { gradients, channel }, lane): (F, &StripGradient<S>, usize),
+    plane: Segments,
+    (formula, lanes, lane): (F, &LaneGradients<S>, usize),
 ) {
-    let channel = channel.each(
-        #[inline(always)]
-        |value| get(&value.values(), lane),
-    );
-    let wide = gradients.wide.to_bitmask() >> lane & 1 == 1;
-    if let Some(gradient) = gradients.in_f64.filter(|_| wide) {
+    let wide = lanes.wide >> lane & 1 == 1;
+    if let Some(gradient) = lanes.in_f64.as_ref().filter(|_| wide) {
         let gradient = gradient.each(
             #[inline(always)]
             |value| Wide::filled(simd, value.values().get(lane).copied().unwrap_or(0.0)),
         );
-        let channel = channel.each(
+        let channel = lanes.channel.each(
             #[inline(always)]
-            |value| Wide::filled(simd, f64::from(value)),
+            |values| Wide::filled(simd, f64::from(get(values, lane))),
         );
-        write_segments(
+        write_segment(
             simd,
             pass,
             gamma,
-            segments,
+            plane,
             #[inline(always)]
             |dy, x, gamma| {
                 let dy = Sixteen::widen(dy) * Sixteen::widen(gamma);
@@ -290,54 +306,52 @@ fn write_reduction<S: Simd, F: Formula>(
             },
         );
     } else {
-        let gradient = gradients.narrow.each(
+        let gradient = lanes.narrow.each(
             #[inline(always)]
-            |value| f32x16::filled(simd, get(&value.values(), lane)),
+            |values| f32x16::filled(simd, get(values, lane)),
         );
-        let channel = channel.each(
+        let channel = lanes.channel.each(
             #[inline(always)]
-            |value| f32x16::filled(simd, value),
+            |values| f32x16::filled(simd, get(values, lane)),
         );
-        write_segments(
+        write_segment(
             simd,
             pass,
             gamma,
-            segments,
+            plane,
             #[inline(always)]
             |dy, x, gamma| formula.dx(&gradient, channel, dy * gamma, x),
         );
     }
 }
 
-/// Writes f(dy, x, γ) for the elements of segments; γ is 1 where there is none.
+/// Writes f(dy, x, γ) for the elements of a segment; γ is 1 where there is none.
 #[inline(always)]
-fn write_segments<S: Simd>(
+fn write_segment<S: Simd>(
     simd: S,
     pass: &mut Pass<'_>,
     gamma: Option<&[f32]>,
-    segments: Segments,
+    Segments { start, len, .. }: Segments,
     f: impl Fn(f32x16<S>, f32x16<S>, f32x16<S>) -> f32x16<S>,
 ) {
     let Pass { dy, x, dx: Some(dx) } = pass else { return };
     let one = f32x16::filled(simd, 1.0);
-    for start in segments.starts() {
-        let dy = part(dy, start, segments.len);
-        let mut tensor = Tensor::Apart(x, dx);
-        let piece = tensor.piece(start, segments.len);
-        match gamma {
-            Some(gamma) => piece.map(
-                simd,
-                [dy, gamma],
-                #[inline(always)]
-                |x, [dy, gamma]| f(dy, x, gamma),
-            ),
-            None => piece.map(
-                simd,
-                [dy],
-                #[inline(always)]
-                |x, [dy]| f(dy, x, one),
-            ),
-        }
+    let dy = part(dy, start, len);
+    let mut tensor = Tensor::Apart(x, dx);
+    let piece = tensor.piece(start, len);
+    match gamma {
+        Some(gamma) => piece.map(
+            simd,
+            [dy, gamma],
+            #[inline(always)]
+            |x, [dy, gamma]| f(dy, x, gamma),
+        ),
+        None => piece.map(
+            simd,
+            [dy],
+            #[inline(always)]
+            |x, [dy]| f(dy, x, one),
+        ),
     }
 }
 
@@ -412,7 +426,7 @@ fn mixed<S: Simd, F: Formula>(
     let Some(in_f64) = &gradients.in_f64 else { return narrow };
     let channel = channel.each(
         #[inline(always)]
-        |value: f32x16<S>| Sixteen::<S>::widen(value),
+        |value| Sixteen::<S>::widen(*value),
     );
     let in_f64 = formula.dx(in_f64, channel, Sixteen::widen(dy), Sixteen::widen(x));
     Value::select(gradients.wide, in_f64.narrow(), narrow)

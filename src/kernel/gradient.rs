@@ -28,11 +28,11 @@ pub(crate) struct Channel<V> {
     pub(crate) gamma: V,
 }
 
-impl<V: Copy> Channel<V> {
+impl<V> Channel<V> {
     /// The same with every number put through f.
     #[inline(always)]
-    pub(crate) fn each<W>(self, f: impl Fn(V) -> W) -> Channel<W> {
-        Channel { mean: f(self.mean), rstd: f(self.rstd), gamma: f(self.gamma) }
+    pub(crate) fn each<W>(&self, f: impl Fn(&V) -> W) -> Channel<W> {
+        Channel { mean: f(&self.mean), rstd: f(&self.rstd), gamma: f(&self.gamma) }
     }
 }
 
@@ -56,6 +56,21 @@ pub(crate) struct Gradients<U: Unit> {
     pub(crate) wide: U::Mask,
 }
 
+impl<V> Gradient<V> {
+    /// The same with every number put through f.
+    #[inline(always)]
+    pub(crate) fn each<W>(&self, f: impl Fn(&V) -> W) -> Gradient<W> {
+        Gradient {
+            k: f(&self.k),
+            offset: f(&self.offset),
+            slope: f(&self.slope),
+            scale: f(&self.scale),
+            dgamma: f(&self.dgamma),
+            dbeta: f(&self.dbeta),
+        }
+    }
+}
+
 impl<V: Value> Gradient<V> {
     /// From Σdy, Σdy·x̃ and Σx̃ over n elements.
     #[inline(always)]
@@ -71,19 +86,6 @@ impl<V: Value> Gradient<V> {
         let k = x / n;
         let dgamma = dy_x - dy * k;
         Self { k, offset: dy / n, slope: dgamma / n, scale, dgamma, dbeta: dy }
-    }
-
-    /// The same with every number put through f.
-    #[inline(always)]
-    pub(crate) fn each<W>(self, f: impl Fn(V) -> W) -> Gradient<W> {
-        Gradient {
-            k: f(self.k),
-            offset: f(self.offset),
-            slope: f(self.slope),
-            scale: f(self.scale),
-            dgamma: f(self.dgamma),
-            dbeta: f(self.dbeta),
-        }
     }
 
     /// The gradient of one element.
@@ -167,7 +169,7 @@ impl<U: Unit> Gradients<U> {
             Some(sums) => Gradient::new(mode, n, sums, gamma * rstd),
             None => in_f64::<U>(mode, found, gamma, rstd).each(
                 #[inline(always)]
-                |value| U::round(value),
+                |value| U::round(*value),
             ),
         };
         let no_scale = gamma.equal(gamma.all(0.0)) | rstd.equal(rstd.all(0.0));

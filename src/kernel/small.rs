@@ -651,7 +651,7 @@ fn write(
                 let value = match &gradients.in_f64 {
                     Some(in_f64) => {
                         let dy = f64::from(dy) * f64::from(gamma.unwrap_or(1.0));
-                        narrow(formula.dx(in_f64, channel.each(f64::from), dy, f64::from(x)))
+                        narrow(formula.dx(in_f64, channel.each(|value| f64::from(*value)), dy, f64::from(x)))
                     }
                     None => {
                         // A product without a unit for floats is worth a question.
