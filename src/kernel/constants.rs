@@ -5,6 +5,7 @@
 
 use super::lanes::{LANES, Lanes as _, Real as _, Sixteen, Unit, Value, Wide};
 use super::reduce::Found;
+use crate::io::get;
 use fearless_simd::{Simd, SimdMask as _, f32x16, mask32x16};
 
 /// 2^128: the first number that is too large for f32.
@@ -93,10 +94,27 @@ impl<U: Unit> Constants<U> {
 }
 
 impl<S: Simd> Constants<Sixteen<S>> {
-    /// Those of one lane in every lane, or of several: each lane takes those of the lane that `from`
-    /// names.
+    /// Those of one lane in every lane.
+    #[inline(always)]
+    pub(crate) fn of_lane(&self, simd: S, lane: usize) -> Self {
+        let pick = |values: [f32; LANES]| f32x16::filled(simd, get(&values, lane));
+        let pick_wide =
+            |values: [f64; LANES]| Wide::filled(simd, values.get(lane).copied().unwrap_or(0.0));
+        Self {
+            hi: pick(self.hi.values()),
+            lo: pick(self.lo.values()),
+            mean: pick_wide(self.mean.values()),
+            rstd: pick_wide(self.rstd.values()),
+            wide: mask32x16::splat(simd, self.wide.to_bitmask() >> lane & 1 == 1),
+        }
+    }
+
+    /// Each lane takes those of the lane that `from` names, in growing order.
     #[inline(always)]
     pub(crate) fn gathered(&self, simd: S, from: impl Fn(usize) -> usize) -> Self {
+        if from(0) == from(LANES - 1) {
+            return self.of_lane(simd, from(0));
+        }
         let wide = self.wide.to_bitmask();
         let mut bits = 0;
         for lane in 0..LANES {

@@ -1,7 +1,7 @@
 //! Groups of channels that are interleaved with others: every channel is a column, and the channels
 //! of a group merge.
 
-use super::columns::{Band, STRIPS};
+use super::columns::{Band, MANY_STRIPS, STRIPS};
 use super::constants::{Constants, is_wide};
 use super::lanes::{LANES, Lanes as _, One, Real as _, Sixteen, narrow};
 use super::map::Tensor;
@@ -36,10 +36,10 @@ pub(crate) const fn channels_together(group_channels: usize) -> usize {
     }
 }
 
-/// Groups of one sample that are taken together: as many as fit into a band, so that lanes are not
-/// wasted on small groups. A group that is wider than a band takes several bands.
+/// Groups of one sample that are taken together: as many as fit into a wide band, a lane each. A group
+/// that is wider takes several bands.
 const fn groups_together(group_channels: usize) -> usize {
-    match CHANNELS.checked_div(group_channels) {
+    match (MANY_STRIPS * LANES).checked_div(group_channels) {
         Some(0) | None => 1,
         Some(fit) if fit < LANES => fit,
         Some(_) => LANES,
@@ -148,11 +148,16 @@ fn reduce_groups<S: Simd>(
     let mut groups = [Found::NOTHING; LANES];
     let count = run.channels.checked_div(group_channels).unwrap_or(0);
     if group_channels <= CHANNELS {
-        let mut channels = Channels::of(simd, run, x);
-        for (i, group) in groups.iter_mut().enumerate().take(count) {
-            let first = i * group_channels;
-            let wide = channels.any_wide(first, group_channels);
-            *group = Found::merged(channels.merged(first, group_channels), wide);
+        // Never 0; `step_by` and `chunks_mut` would panic.
+        let together = channels_together(group_channels).max(1);
+        let mut groups = groups.iter_mut().take(count);
+        for first in (0..run.channels).step_by(together) {
+            let mut channels = Channels::of(simd, run.from(first, together), x);
+            let firsts = (0..together).step_by(group_channels.max(1));
+            for (first, group) in firsts.zip(&mut groups) {
+                let wide = channels.any_wide(first, group_channels);
+                *group = Found::merged(channels.merged(first, group_channels), wide);
+            }
         }
     } else {
         let mut tree = Tree::<Totals, LEVELS>::new(NO_TOTALS);
@@ -290,8 +295,8 @@ fn normalize_sample<S: Simd>(
         let group_of = |channel: usize| channel.checked_div(group_channels).unwrap_or(0);
         let groups = (number + group_of(channel), group_of(run.channels));
         record(&Summary::new(groups, &found, &constants, options.ddof));
-        for (first, band) in run.bands(STRIPS) {
-            let mut strips = [CentredStrip::nothing(simd); STRIPS];
+        for (first, band) in run.bands(MANY_STRIPS) {
+            let mut strips = [CentredStrip::nothing(simd); MANY_STRIPS];
             for (i, (slot, _)) in strips.iter_mut().zip(band.strips()).enumerate() {
                 let first = first + i * LANES;
                 let constants = constants.gathered(simd, |lane| group_of(first + lane));

@@ -375,7 +375,7 @@ fn apply_tile<S: Simd>(
                 let group = (tile.number + i).checked_rem(groups).unwrap_or(0);
                 let segments = tile.segments(i);
                 let channels = segments.len.checked_div(len).unwrap_or(0);
-                let constants = constants.gathered(simd, |_| i);
+                let constants = constants.of_lane(simd, i);
                 for plane in (0..channels).step_by(LANES) {
                     let affine = affine.lanes(simd, group * channels + plane);
                     let planes = Tile {
