@@ -37,12 +37,14 @@ pub(crate) const fn channels_together(group_channels: usize) -> usize {
 }
 
 /// Groups of one sample that are taken together: as many as fit into a wide band, a lane each. A group
-/// that is wider takes several bands.
+/// that is wider than a band is alone.
 const fn groups_together(group_channels: usize) -> usize {
+    if group_channels > CHANNELS {
+        return 1;
+    }
     match (MANY_STRIPS * LANES).checked_div(group_channels) {
-        Some(0) | None => 1,
         Some(fit) if fit < LANES => fit,
-        Some(_) => LANES,
+        _ => LANES,
     }
 }
 
