@@ -7,6 +7,7 @@
 use super::block::{Block, Terms, add, add_chains, chains_at_once, each, each_pair};
 use super::lanes::{LANES, Lanes, Precision, Real as _, Sixteen, Wide, first_lanes, load_lanes};
 use super::small::{Column, Set};
+use super::tree::MANY_BLOCKS;
 use crate::io::get;
 use fearless_simd::{Simd, mask32x16};
 
@@ -19,6 +20,9 @@ pub(crate) const STRIPS: usize = 4;
 /// Strips in a band of a matrix with more channels. A row of it is 1 KiB, so that memory is read in
 /// pieces that the machine sees coming; with few channels it would only cost to set up so many.
 pub(crate) const MANY_STRIPS: usize = 16;
+
+/// Strips in a band that is not reduced, and so has no trees on the stack.
+pub(crate) const MOST_STRIPS: usize = 32;
 
 /// Neighbouring channels of a matrix: `rows` rows, each `stride` after the one before, the first
 /// channel of the first row at `start`.
@@ -54,9 +58,10 @@ impl Band {
         Self { start: self.start + channel, place: self.place + channel, channels, ..self }
     }
 
-    /// Whether there are more channels than [`STRIPS`] hold.
+    /// Whether it is reduced by [`MANY_STRIPS`]: it has more channels than [`STRIPS`] hold, and not so
+    /// many rows that the trees would take too much of the stack.
     pub(crate) const fn is_wide(&self) -> bool {
-        self.channels > STRIPS * LANES
+        self.channels > STRIPS * LANES && self.rows <= BLOCK_ROWS * MANY_BLOCKS
     }
 
     /// Cuts a matrix into bands of at most so many strips, and says at which channel each starts.

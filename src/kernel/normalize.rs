@@ -1,7 +1,7 @@
 //! Drivers of normalization: reduce, make constants, apply; a tile or a band at a time, so that most
 //! of what is applied still lies in a cache.
 
-use super::columns::{Band, MANY_STRIPS, STRIPS};
+use super::columns::{Band, MANY_STRIPS, MOST_STRIPS, STRIPS};
 use super::constants::{Centred, Constants, at_most_max, variance};
 use super::lanes::{LANES, Lanes as _, One, Sixteen, Unit, Value, Wide, load_lanes};
 use super::map::{Strips, Tensor};
@@ -328,7 +328,7 @@ pub(crate) fn given_columns<S: Target>(
         return small::given((matrix.channels, matrix.sets()), &mut tensor, options, given);
     }
     if matrix.is_wide() {
-        given_bands::<S, MANY_STRIPS>(simd, matrix, tensor, options, given);
+        given_bands::<S, MOST_STRIPS>(simd, matrix, tensor, options, given);
     } else {
         given_bands::<S, STRIPS>(simd, matrix, tensor, options, given);
     }

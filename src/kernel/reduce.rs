@@ -1,12 +1,12 @@
 //! The one walk over the blocks of reductions: statistic, rescue, tree.
 
 use super::block::{Block, each};
-use super::columns::{BLOCK_ROWS, Band};
+use super::columns::{BLOCK_ROWS, Band, STRIPS as COLUMN_STRIPS};
 use super::lanes::{F32, F64, LANES, Lanes as _, One, Sixteen, Unit, Value, Wide};
 use super::rows::{BLOCK, RowBlock, RowsBlock, Segments, part};
 use super::sets::Tile;
 use super::statistic::Statistic;
-use super::tree::{FEW_BLOCKS, FEW_LEVELS, LEVELS, Tree};
+use super::tree::{FEW_BLOCKS, FEW_LEVELS, LEVELS, MANY_LEVELS, Tree};
 use crate::moments::Weights;
 use fearless_simd::{Simd, SimdMask as _, f32x16, mask32x16};
 
@@ -400,6 +400,10 @@ where
             *result = find_apart(simd, *statistic, strip, inputs);
         }
         results
+    } else if STRIPS > COLUMN_STRIPS {
+        merge_band::<S, T, STRIPS, INPUTS, PARTS, TOTALS, MANY_LEVELS>(
+            simd, statistics, band, inputs,
+        )
     } else if band.rows <= BLOCK_ROWS * FEW_BLOCKS {
         merge_band::<S, T, STRIPS, INPUTS, PARTS, TOTALS, FEW_LEVELS>(
             simd, statistics, band, inputs,

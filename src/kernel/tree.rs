@@ -20,6 +20,12 @@ pub(crate) const LEVELS: usize = usize::BITS as usize - 3;
 /// batches need no more.
 pub(crate) const FEW_LEVELS: usize = 8;
 
+/// Levels that are enough for [`MANY_BLOCKS`], for trees of many columns.
+pub(crate) const MANY_LEVELS: usize = 12;
+
+/// What [`MANY_LEVELS`] hold.
+pub(crate) const MANY_BLOCKS: usize = (1 << MANY_LEVELS) - 1;
+
 /// What [`FEW_LEVELS`] hold.
 pub(crate) const FEW_BLOCKS: usize = (1 << FEW_LEVELS) - 1;
 
