@@ -20,7 +20,7 @@ measure() {
         ld.lld -m armelf --fatal-warnings --gc-sections --entry="op_$op" -o target/linked \
             "$release/libbudget.a"
         text=$(llvm-size target/linked | awk 'NR == 2 { print $1 }')
-        printf '%-26s %-22s %7d %7d %8s\n' "$op" "$target" "$text" "$stack" "$instructions"
+        printf '%-27s %-22s %7d %7d %8s\n' "$op" "$target" "$text" "$stack" "$instructions"
     done <"$release/budget.txt"
 }
 
@@ -43,7 +43,7 @@ compare() {
             next
         }
         lower {
-            printf "%-26s %-22s %7d %7d %8.1f\n", $1, $2, least($3, budget[key, 3]), \
+            printf "%-27s %-22s %7d %7d %8.1f\n", $1, $2, least($3, budget[key, 3]), \
                 least($4, budget[key, 4]), least($5, budget[key, 5])
             next
         }

@@ -57,8 +57,8 @@ pub use fold::Weight;
 /// Training reads x once from memory where a channel fits the cache, otherwise twice, and writes y
 /// once. Backward reads x and dy twice and writes dx.
 ///
-/// On a microcontroller training and backward take some 4 KB of stack, inference 1 KB (README has what
-/// was measured). With vectors they take some 40 KB, since sixteen channels are held at once.
+/// On a microcontroller training and backward take some 3 KB of stack, inference 1 KB (README has what
+/// was measured). With vectors they take up to 100 KB, since up to 256 channels are held at once.
 ///
 /// # Examples
 ///

@@ -20,7 +20,7 @@ use std::fmt::Write as _;
 
 use evenkeel::{Backend, Dropout};
 use golden_cases::{CASES, Case, Data, Digest, MEMORY, Observer, Op, Values, run};
-use ops::oracle::{self, Shape, Stats};
+use ops::oracle::{self, Reduced, Shape, Stats};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/v1.txt");
 
@@ -145,6 +145,14 @@ fn check(case: &Case, recording: &Recording) {
         Op::Backward => checker.backward(),
         Op::BackwardInference => checker.backward_inference(),
         Op::Group { groups } => checker.group(groups),
+        Op::GroupBackward { groups } => checker.gradients_of_groups(groups),
+        Op::Instance => checker.instance(),
+        // Rows are the samples of dense data.
+        Op::Layer => {
+            checker.group(1);
+            checker.gradients_of_groups(1);
+        }
+        Op::Rms => checker.root_mean_square(),
         Op::Standard => checker.standardize(),
         Op::Moments => checker.moments(),
         Op::Fold { .. } | Op::FoldTransposed { .. } => checker.fold(),
@@ -304,6 +312,70 @@ impl Checker<'_> {
         let expected = oracle::group_norm(self.shape, groups, self.x(), gamma, beta, self.case.eps);
         self.output(&expected.y);
         self.saved(&expected.stats);
+    }
+
+    /// Where each group is, and what it comes to.
+    fn groups(&self, groups: usize) -> Vec<Reduced> {
+        let all = (0..self.shape.batch).flat_map(|n| (0..groups).map(move |g| (n, g)));
+        let group = |(n, g)| {
+            let indices: Vec<usize> = self.shape.group(n, g, groups).collect();
+            let stats = oracle::moments(indices.iter().map(|&i| self.x()[i]));
+            Reduced { indices, stats, centred: true }
+        };
+        all.map(group).collect()
+    }
+
+    fn gradients_of_groups(&self, groups: usize) {
+        self.gradients_of(self.recording.input("dy"), &self.groups(groups));
+    }
+
+    fn gradients_of(&self, dy: &[f64], reductions: &[Reduced]) {
+        let parameters = (self.shape.channels, |i| self.shape.channel_of(i));
+        let gamma = Some(self.recording.input("gamma"));
+        let eps = self.case.eps;
+        let expected = oracle::backward_of(reductions, parameters, dy, self.x(), gamma, eps);
+        self.array("dx", 8.0, |i| (expected.dx[i], expected.dx_scale[i]));
+        self.array("dgamma", 8.0, |c| (expected.dgamma[c], expected.dgamma_scale[c]));
+        if !matches!(self.case.op, Op::Rms) {
+            self.array("dbeta", 8.0, |c| (expected.dbeta[c], expected.dbeta_scale[c]));
+        }
+    }
+
+    fn instance(&self) {
+        let channels = self.shape.channels;
+        self.group(channels);
+        let stats: Vec<Stats> = self.groups(channels).into_iter().map(|g| g.stats).collect();
+        let mean_of = |c: usize, of: &dyn Fn(&Stats) -> f64| {
+            let each: Vec<f64> = stats.iter().skip(c).step_by(channels).map(of).collect();
+            oracle::sum(each.iter().copied()) / each.len() as f64
+        };
+        let old = self.recording.input("running_mean");
+        self.array("running_mean", 4.0, |c| {
+            let value = 0.9 * old[c] + 0.1 * mean_of(c, &|s| s.mean);
+            (value, old[c].abs() + 0.1 * mean_of(c, &Stats::std_dev))
+        });
+        let old = self.recording.input("running_var");
+        self.array("running_var", 8.0, |c| match self.shape.spatial {
+            1 => (old[c], 0.0),
+            _ => (0.9 * old[c] + 0.1 * mean_of(c, &Stats::sample_var), 0.0),
+        });
+    }
+
+    fn root_mean_square(&self) {
+        let len = self.shape.channels;
+        let rows = self.x().chunks(len).enumerate().map(|(i, row)| {
+            let squares = oracle::sum(row.iter().map(|x| x * x)) / len as f64;
+            let indices = (i * len..(i + 1) * len).collect();
+            Reduced { indices, stats: Stats::given(0.0, squares), centred: false }
+        });
+        let rows: Vec<Reduced> = rows.collect();
+        let gamma = self.recording.input("gamma");
+        self.array("y", 4.0, |i| {
+            let rstd = rows[i / len].stats.rstd(self.case.eps);
+            (self.x()[i] * rstd * gamma[i % len], gamma[i % len])
+        });
+        self.array("saved_rstd", 4.0, |i| (rows[i].stats.rstd(self.case.eps), 0.0));
+        self.gradients_of(self.recording.output("y"), &rows);
     }
 
     fn backward(&self) {

@@ -6,7 +6,8 @@
 
 use super::block::{Block, Terms, add, add_chains, chains_at_once, each, each_pair};
 use super::lanes::{LANES, Lanes, Precision, Real as _, Sixteen, Wide, first_lanes, load_lanes};
-use super::small::{Column, Set};
+use super::rows::Segments;
+use super::sets::Set;
 use super::tree::MANY_BLOCKS;
 use crate::io::get;
 use fearless_simd::{Simd, mask32x16};
@@ -47,8 +48,15 @@ impl Band {
     /// Where each channel is.
     #[inline(always)]
     pub(crate) fn sets(self) -> impl Fn(usize) -> Set {
-        let Self { start, stride, rows, .. } = self;
-        move |channel| Set::Column(Column { start: start + channel, stride, row: 0, rows })
+        move |channel| self.column(channel)
+    }
+
+    /// Where one channel is.
+    #[inline(always)]
+    pub(crate) const fn column(&self, channel: usize) -> Set {
+        let Self { start, stride, rows: count, .. } = *self;
+        let start = start.wrapping_add(channel);
+        Set { segments: Segments { start, stride, len: 1, count }, is_column: true }
     }
 
     /// At most `most` of the channels, from one on.

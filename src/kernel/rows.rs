@@ -46,7 +46,7 @@ impl Segments {
     /// How many segments a block takes: a power of two, so that a power of two of samples is a whole
     /// number of blocks. One, of which a block may take a part, if they are long.
     #[inline(always)]
-    fn together(self) -> usize {
+    pub(crate) fn together(self) -> usize {
         match BLOCK.checked_div(self.len) {
             Some(fit) if fit > 0 => 1 << fit.ilog2(),
             _ => 1,

@@ -3,7 +3,6 @@
 use super::lanes::{LANES, Lanes as _, load_lanes};
 use super::reduce::NEIGHBOURS;
 use super::rows::{BLOCK, RowBlock, RowsBlock, Segments};
-use super::small::Set;
 use crate::Affine;
 use fearless_simd::{Simd, f32x16};
 
@@ -15,6 +14,20 @@ pub(crate) struct Reductions {
     pub(crate) step: usize,
     pub(crate) count: usize,
     pub(crate) parameters: Parameters,
+}
+
+/// Where the elements of one reduction are, for who walks them one by one.
+#[derive(Clone, Copy)]
+pub(crate) struct Set {
+    pub(crate) segments: Segments,
+    /// They are one channel of a matrix: segments of one element, added up as columns are.
+    pub(crate) is_column: bool,
+}
+
+impl Set {
+    pub(crate) const fn rows(segments: Segments) -> Self {
+        Self { segments, is_column: false }
+    }
 }
 
 /// Which γ and β a reduction has.
@@ -70,7 +83,7 @@ impl Reductions {
     /// Where each is.
     #[inline(always)]
     pub(crate) fn sets(self) -> impl Fn(usize) -> Set {
-        move |number| Set::Rows(self.first.moved(number * self.step))
+        move |number| Set::rows(self.first.moved(number * self.step))
     }
 
     /// How many are taken together: short ones for the sake of what is done once for each, as long as

@@ -9,42 +9,23 @@ use super::columns::{BLOCK_ROWS, Band};
 use super::constants::{Centred, Constants, is_wide};
 use super::gradient::{Channel, Formula as _, Gradients, Mode, with_formula};
 use super::group_backward::{KnownGroups, Sums};
-use super::groups::{NO_TOTALS, Totals, merge};
+use super::groups::{NO_TOTALS, merge};
 use super::lanes::{LANES, One, Precision, Real as _, narrow};
 use super::map::Tensor;
 use super::normalize::{Fixed, Options, Summary};
-use super::reduce::{Found, Merger, find_apart};
+use super::reduce::{Found, find_apart, merged};
 use super::row_backward::KnownRows;
-use super::rows::Segments;
-use super::sets::{Parameters, Reductions};
+use super::rows::{BLOCK, Segments, part};
+use super::sets::{Parameters, Reductions, Set};
 use super::statistic::Statistic;
 use super::statistic::gradient::{GradientSums, ParameterSums};
 use super::statistic::moments::MeanAndSquares;
 use super::statistic::squares::Squares;
-use super::tree::{LEVELS, Tree};
+use super::tree::{self, LEVELS};
 use crate::io::get;
 use crate::layout::Samples;
 use crate::{Affine, Moments};
 use fearless_simd::Simd;
-
-/// The elements of one reduction.
-#[derive(Clone, Copy)]
-pub(crate) enum Set {
-    /// Contiguous segments.
-    Rows(Segments),
-    /// One channel of a matrix.
-    Column(Column),
-}
-
-/// `rows` elements, each `stride` after the one before.
-#[derive(Clone, Copy)]
-pub(crate) struct Column {
-    pub(crate) start: usize,
-    pub(crate) stride: usize,
-    /// The number of the first row.
-    pub(crate) row: usize,
-    pub(crate) rows: usize,
-}
 
 /// A place among segments that are read as if they lay one behind the other.
 #[derive(Clone, Copy)]
@@ -54,27 +35,33 @@ struct Cursor {
     offset: usize,
 }
 
-/// A number of elements to go on, as whole segments and the rest.
+/// A number of elements to go on.
 #[derive(Clone, Copy)]
 struct Step {
-    segments: usize,
+    /// How far that is, but for the end of a segment on the way: whole segments and the rest.
+    ahead: usize,
+    /// The rest.
     elements: usize,
 }
 
 impl Step {
     #[inline(always)]
-    fn of(elements: usize, len: usize) -> Self {
+    fn of(elements: usize, Segments { stride, len, .. }: Segments) -> Self {
         let segments = elements.checked_div(len).unwrap_or(0);
-        Self { segments, elements: elements.wrapping_sub(segments.wrapping_mul(len)) }
+        let elements = elements.wrapping_sub(segments.wrapping_mul(len));
+        Self { ahead: segments.wrapping_mul(stride).wrapping_add(elements), elements }
     }
 }
 
 impl Cursor {
     #[inline(always)]
     fn advance(&mut self, step: Step, Segments { stride, len, .. }: Segments) {
+        self.place = self.place.wrapping_add(step.ahead);
+        // Whole segments: a column.
+        if step.elements == 0 {
+            return;
+        }
         self.offset = self.offset.wrapping_add(step.elements);
-        let ahead = step.segments.wrapping_mul(stride).wrapping_add(step.elements);
-        self.place = self.place.wrapping_add(ahead);
         if self.offset >= len {
             self.offset = self.offset.wrapping_sub(len);
             self.place = self.place.wrapping_add(stride).wrapping_sub(len);
@@ -82,15 +69,18 @@ impl Cursor {
     }
 }
 
-/// A block of contiguous segments, summed one lane after the other.
+/// A block, summed one lane after the other. A column is segments of one element each, and one lane.
 #[derive(Clone, Copy)]
 struct LaneByLane {
     segments: Segments,
-    /// Its place in its row.
-    offset: usize,
+    /// Sixteen, or one for a column.
+    lanes: usize,
+    /// The place of the first element along the reduction.
+    along: usize,
 }
 
-/// The terms of the elements at one place, which is `along` the reduction.
+/// The terms of the elements at one place of the tensors, and at `along` of what has one value for each
+/// place along the reduction.
 #[inline(always)]
 fn terms_at<P, T, const INPUTS: usize, const PARAMETERS: usize, const SUMS: usize>(
     terms: T,
@@ -102,10 +92,13 @@ where
     P: Precision,
     T: Terms<INPUTS, PARAMETERS, SUMS>,
 {
-    let mut values = [P::Scalar::ZERO; INPUTS];
-    for (i, (value, x)) in values.iter_mut().zip(inputs).enumerate() {
-        let place = if i + T::ALONG < INPUTS { place } else { along };
-        *value = P::Scalar::of(get(x, place));
+    let element = |x: &[f32], place: usize| P::Scalar::of(x.get(place).copied().unwrap_or(0.0));
+    let mut values = each(inputs, P::Scalar::ZERO, |x| element(x, place));
+    // Compilers that go for size do not see that a loop has no step.
+    if T::ALONG > 0 {
+        for (value, x) in values.iter_mut().zip(inputs).skip(INPUTS - T::ALONG) {
+            *value = element(x, along);
+        }
     }
     terms.of(values, parameters)
 }
@@ -144,39 +137,44 @@ impl<S: Simd> Block<S> for LaneByLane {
     ) -> [P::Of<One>; SUMS] {
         let zero = [P::Scalar::ZERO; SUMS];
         let parameters = each(parameters, P::Scalar::ZERO, |value| P::one(value));
-        let Self { segments, offset } = *self;
-        let count = segments.elements();
-        let [one, group, quad] = [1, LANES, 4 * LANES].map(|step| Step::of(step, segments.len));
-        let mut lanes = [zero; LANES];
+        let Self { segments, lanes, along } = *self;
+        let (count, in_quad) = (segments.elements(), lanes.wrapping_mul(4));
+        let [one, group, quad] = [1, lanes, in_quad].map(|step| Step::of(step, segments));
+        let mut sums = [zero; LANES];
         let mut first = Cursor { place: segments.start, offset: 0 };
-        for (lane, sum) in lanes.iter_mut().enumerate() {
+        for (lane, sum) in sums.iter_mut().enumerate().take(lanes) {
             let mut chains = [zero; 4];
             let mut start = first;
-            for (chain, sum) in chains.iter_mut().enumerate() {
+            let mut first_index = lane;
+            for sum in &mut chains {
                 let mut cursor = start;
-                let elements = count.saturating_sub(chain * LANES + lane);
-                for _ in 0..elements.div_ceil(4 * LANES) {
-                    let places = (cursor.place, offset.wrapping_add(cursor.offset));
+                let mut index = first_index;
+                while index < count {
+                    let places = (cursor.place, along.wrapping_add(index));
                     let terms = terms_at::<P, T, INPUTS, PARAMETERS, SUMS>(
                         terms, inputs, places, parameters,
                     );
                     *sum = add(*sum, terms);
                     cursor.advance(quad, segments);
+                    index = index.wrapping_add(in_quad);
                 }
                 start.advance(group, segments);
+                first_index = first_index.wrapping_add(lanes);
             }
             *sum = add_chains(chains);
             first.advance(one, segments);
         }
-        each(fold(lanes), P::of_one(P::Scalar::ZERO), |sum| P::of_one(sum))
+        if lanes > 1 {
+            fold(&mut sums);
+        }
+        let [sums, ..] = sums;
+        each(sums, P::of_one(P::Scalar::ZERO), |sum| P::of_one(sum))
     }
 }
 
-/// The sum of all lanes, upper half onto lower half.
+/// The sum of all lanes, upper half onto lower half; it is then in the first.
 #[inline(always)]
-fn fold<V: Copy + core::ops::Add<Output = V>, const SUMS: usize>(
-    mut lanes: [[V; SUMS]; LANES],
-) -> [V; SUMS] {
+fn fold<V: Copy + core::ops::Add<Output = V>, const SUMS: usize>(lanes: &mut [[V; SUMS]; LANES]) {
     let mut half = LANES / 2;
     while half > 0 {
         let (low, high) = lanes.split_at_mut(half);
@@ -184,54 +182,6 @@ fn fold<V: Copy + core::ops::Add<Output = V>, const SUMS: usize>(
             *low = add(*low, *high);
         }
         half /= 2;
-    }
-    let [sum, ..] = lanes;
-    sum
-}
-
-impl<S: Simd> Block<S> for Column {
-    type Unit = One;
-
-    #[inline(always)]
-    fn count(&self) -> usize {
-        self.rows
-    }
-
-    #[inline(always)]
-    fn live(&self, _: S) -> bool {
-        true
-    }
-
-    #[inline(always)]
-    fn zero(&self, _: S) -> f64 {
-        0.0
-    }
-
-    #[inline(always)]
-    fn sums<
-        P: Precision,
-        T: Terms<INPUTS, PARAMETERS, SUMS>,
-        const INPUTS: usize,
-        const PARAMETERS: usize,
-        const SUMS: usize,
-    >(
-        &self,
-        _: S,
-        terms: T,
-        inputs: [&[f32]; INPUTS],
-        parameters: [P::Of<One>; PARAMETERS],
-    ) -> [P::Of<One>; SUMS] {
-        let parameters = each(parameters, P::Scalar::ZERO, |value| P::one(value));
-        let mut chains = [[P::Scalar::ZERO; SUMS]; 4];
-        for (first, sum) in chains.iter_mut().enumerate() {
-            for row in (first..self.rows).step_by(4) {
-                let places = (self.start + row * self.stride, self.row + row);
-                let terms =
-                    terms_at::<P, T, INPUTS, PARAMETERS, SUMS>(terms, inputs, places, parameters);
-                *sum = add(*sum, terms);
-            }
-        }
-        each(add_chains(chains), P::of_one(P::Scalar::ZERO), |sum| P::of_one(sum))
     }
 }
 
@@ -247,26 +197,28 @@ where
     S: Simd,
     T: Statistic<One, INPUTS, PARTS, TOTALS>,
 {
-    let mut merger = Merger::<One, PARTS, TOTALS, LEVELS>::new(Found::NOTHING);
-    match set {
-        Set::Rows(segments) => {
-            for group in segments.groups() {
-                for segments in group.blocks() {
-                    let offset = segments.start.wrapping_sub(group.start);
-                    let block = LaneByLane { segments, offset };
-                    merger.push::<T, INPUTS>(find_apart(simd, statistic, block, inputs));
-                }
-            }
-        }
-        Set::Column(Column { start, stride, row: _, rows }) => {
-            for row in (0..rows).step_by(BLOCK_ROWS) {
-                let rows = (rows - row).min(BLOCK_ROWS);
-                let block = Column { start: start + row * stride, stride, row, rows };
-                merger.push::<T, INPUTS>(find_apart(simd, statistic, block, inputs));
-            }
+    let Set { segments, is_column } = set;
+    let (lanes, together) = if is_column { (1, BLOCK_ROWS) } else { (LANES, segments.together()) };
+    if segments.count <= together && segments.len <= BLOCK {
+        let block = LaneByLane { segments, lanes, along: 0 };
+        return find_apart(simd, statistic, block, inputs);
+    }
+    let mut levels = [(0, [0.0; TOTALS]); LEVELS];
+    let (mut blocks, mut rescued) = (0, false);
+    let merge = merged::<One, T, INPUTS, PARTS, TOTALS>;
+    for first in (0..segments.count).step_by(together.max(1)) {
+        let count = together.min(segments.count - first);
+        let group = Segments { start: segments.start + first * segments.stride, count, ..segments };
+        for block in group.blocks() {
+            // Of a column the row, and the place in a row that is one segment.
+            let along = first + (block.start - group.start);
+            let block = LaneByLane { segments: block, lanes, along };
+            let found = find_apart(simd, statistic, block, inputs);
+            rescued |= found.rescued;
+            tree::push(&mut levels, &mut blocks, (found.count, found.totals), merge);
         }
     }
-    merger.finish::<T, INPUTS>()
+    Found::merged(tree::finish(&levels, blocks, merge).unwrap_or((0, [0.0; TOTALS])), rescued)
 }
 
 /// Normalizes sets by their own statistics. `set_of` says where each is, and `parameters` which γ
@@ -360,10 +312,7 @@ pub(crate) fn groups<S: Simd>(
     // Never 0; `step_by` would panic.
     let channels = samples.group_channels.max(1);
     for (first_group, matrix) in samples.matrices() {
-        let column = |channel| {
-            let start = matrix.start + channel;
-            Set::Column(Column { start, stride: matrix.stride, row: 0, rows: matrix.rows })
-        };
+        let column = |channel| matrix.column(channel);
         for first in (0..matrix.channels).step_by(channels) {
             let found = reduce_group(simd, (first, channels), column, tensor.input());
             let constants = Constants::new(&found, options.eps);
@@ -387,14 +336,14 @@ fn reduce_group<S: Simd>(
     if channels == 1 {
         return reduce(simd, MeanAndSquares, column(first), [x]);
     }
-    let mut tree = Tree::<Totals, LEVELS>::new(NO_TOTALS);
+    let (mut levels, mut blocks) = ([NO_TOTALS; LEVELS], 0);
     let mut rescued = false;
     for channel in first..first + channels {
         let found = reduce(simd, MeanAndSquares, column(channel), [x]);
         rescued |= is_wide(&found);
-        tree.push((found.count, found.totals), merge);
+        tree::push(&mut levels, &mut blocks, (found.count, found.totals), merge);
     }
-    Found::merged(tree.finish(merge).unwrap_or(NO_TOTALS), rescued)
+    Found::merged(tree::finish(&levels, blocks, merge).unwrap_or(NO_TOTALS), rescued)
 }
 
 /// Applies the constants of a set.
@@ -406,24 +355,24 @@ fn apply_set(
     constants: &Constants<One>,
     affine: Affine<'_>,
 ) {
-    match (parameters, set) {
-        (Parameters::One { channels }, _) => {
+    let segments = set.segments;
+    match parameters {
+        Parameters::One { channels } => {
             let channel = number.checked_rem(channels).unwrap_or(0);
             apply(tensor, set, constants, affine.of(channel));
         }
-        (Parameters::Planes { len, groups }, Set::Rows(segments)) => {
+        Parameters::Planes { len, groups } => {
             let channels = segments.len.checked_div(len).unwrap_or(0);
             let first = number.checked_rem(groups).unwrap_or(0) * channels;
             for i in 0..channels {
-                let plane = Set::Rows(Segments::one(segments.start + i * len, len));
+                let plane = Set::rows(Segments::one(segments.start + i * len, len));
                 apply(tensor, plane, constants, affine.of(first + i));
             }
         }
-        (Parameters::Elements { groups }, Set::Rows(segments)) => {
+        Parameters::Elements { groups } => {
             let first = number.checked_rem(groups).unwrap_or(0) * segments.len;
             apply_elements(tensor, segments, constants, (affine, first));
         }
-        (_, Set::Column(_)) => debug_assert!(false, "columns have one γ"),
     }
 }
 
@@ -443,21 +392,19 @@ fn apply(tensor: &mut Tensor<'_>, set: Set, constants: &Constants<One>, (gamma, 
 /// Writes f(x) for the elements of a set.
 #[inline(always)]
 fn map(tensor: &mut Tensor<'_>, set: Set, f: impl Fn(f32) -> f32) {
-    match set {
-        Set::Rows(segments) => {
-            for start in segments.starts() {
-                match tensor.piece(start, segments.len) {
-                    Tensor::Apart(x, y) => y.iter_mut().zip(x).for_each(|(y, x)| *y = f(*x)),
-                    Tensor::InPlace(x) => x.iter_mut().for_each(|x| *x = f(*x)),
-                }
-            }
+    let Set { segments, is_column } = set;
+    if is_column {
+        let mut place = segments.start;
+        for _ in 0..segments.count {
+            tensor.set(place, &f);
+            place = place.wrapping_add(segments.stride);
         }
-        Set::Column(Column { start, stride, rows, .. }) => {
-            let mut place = start;
-            for _ in 0..rows {
-                tensor.set(place, &f);
-                place = place.wrapping_add(stride);
-            }
+        return;
+    }
+    for start in segments.starts() {
+        match tensor.piece(start, segments.len) {
+            Tensor::Apart(x, y) => y.iter_mut().zip(x).for_each(|(y, x)| *y = f(*x)),
+            Tensor::InPlace(x) => x.iter_mut().for_each(|x| *x = f(*x)),
         }
     }
 }
@@ -514,15 +461,18 @@ pub(crate) fn backward_rows<S: Simd>(
     known: KnownRows<'_>,
 ) {
     let mode = known.mode();
-    let set_of = rows.sets();
     for number in 0..rows.count {
-        let (set, channel) = (set_of(number), known.row(number));
+        let channel = known.row(number);
         let Channel { mean, rstd, .. } = channel;
         let sums = GradientSums::<One> { mean, rstd };
+        let row = rows.first.moved(number * rows.step);
+        let [dy, x] = [pass.dy, pass.x].map(|tensor| part(tensor, row.start, row.len));
+        let of_row = Set::rows(Segments { start: 0, ..row });
         let found = match known.gamma {
-            Some(gamma) => reduce(simd, sums, set, [pass.dy, pass.x, gamma]),
-            None => reduce(simd, sums, set, [pass.dy, pass.x]),
+            Some(gamma) => reduce(simd, sums, of_row, [dy, x, gamma]),
+            None => reduce(simd, sums, of_row, [dy, x]),
         };
+        let set = Set::rows(row);
         let gradients = Gradients::<One>::new(mode, &found, channel);
         write(&mut pass, (set, known.gamma), mode, (&gradients, channel));
     }
@@ -563,13 +513,13 @@ pub(crate) fn backward_groups<S: Simd>(
         }
     }
     for channel in 0..samples.channels {
-        let mut tree = Tree::<[f64; 2], LEVELS>::new([0.0; 2]);
+        let (mut levels, mut count) = ([[0.0; 2]; LEVELS], 0);
         for sample in 0..samples.batch {
             let known = known.channel(&samples, sample, channel);
             let [dy, dy_x, _] = sums(simd, samples.set(sample, channel), &pass, known).totals;
-            tree.push([dy, dy_x], add);
+            tree::push(&mut levels, &mut count, [dy, dy_x], add);
         }
-        let totals = tree.finish(add).unwrap_or([0.0; 2]);
+        let totals = tree::finish(&levels, count, add).unwrap_or([0.0; 2]);
         let found = Found { totals, block: None, ..Found::<One, 2, 2>::NOTHING };
         record(&ParameterGradients::of_sums::<One>((channel, 1), &found));
     }
@@ -596,16 +546,16 @@ fn write_group<S: Simd>(
     known: KnownGroups<'_>,
 ) {
     let channels = first..first + samples.group_channels;
-    let mut tree = Tree::<Sums, LEVELS>::new([0.0; 3]);
+    let (mut levels, mut blocks): ([Sums; LEVELS], _) = ([[0.0; 3]; LEVELS], 0);
     let mut rescued = false;
     for channel in channels.clone() {
         let known = known.channel(samples, sample, channel);
         let found = sums(simd, samples.set(sample, channel), pass, known);
         let (gamma, [dy, dy_x, x]) = (f64::from(known.gamma), found.totals);
-        tree.push([dy * gamma, dy_x * gamma, x], add);
+        tree::push(&mut levels, &mut blocks, [dy * gamma, dy_x * gamma, x], add);
         rescued |= found.rescued;
     }
-    let totals = tree.finish(add).unwrap_or([0.0; 3]);
+    let totals = tree::finish(&levels, blocks, add).unwrap_or([0.0; 3]);
     let count = samples.group_channels.wrapping_mul(samples.rows);
     let found = Found::merged((count, totals), rescued);
     let known_first = known.channel(samples, sample, first);
@@ -620,10 +570,9 @@ impl Samples {
     /// Where a channel of a sample is.
     fn set(&self, sample: usize, channel: usize) -> Set {
         if self.planes {
-            return Set::Rows(Segments::one(self.plane(sample, channel), self.rows));
+            return Set::rows(Segments::one(self.plane(sample, channel), self.rows));
         }
-        let Band { start, stride, row, rows, .. } = self.matrix(sample);
-        Set::Column(Column { start: start + channel, stride, row, rows })
+        self.matrix(sample).column(channel)
     }
 }
 
@@ -636,34 +585,30 @@ fn write(
     (gradients, channel): (&Gradients<One>, Channel<f32>),
 ) {
     let Pass { dy, x, dx: Some(dx) } = pass else { return };
-    let (starts, stride, len) = match set {
-        Set::Rows(segments) => (segments, 1, segments.len),
-        Set::Column(Column { start, stride, rows, .. }) => {
-            (Segments::one(start, rows), stride, rows)
-        }
+    let Set { segments, is_column } = set;
+    // A column is walked as one long segment.
+    let (segments, stride) = match is_column {
+        true => (Segments::one(segments.start, segments.count), segments.stride),
+        false => (segments, 1),
     };
-    with_formula!(mode, formula => {
-        for start in starts.starts() {
-            let mut place = start;
-            for i in 0..len {
-                let gamma = gamma.map(|gamma| get(gamma, i));
-                let (dy, x) = (get(dy, place), get(x, place));
-                let value = match &gradients.in_f64 {
-                    Some(in_f64) => {
-                        let dy = f64::from(dy) * f64::from(gamma.unwrap_or(1.0));
-                        narrow(formula.dx(in_f64, channel.each(|value| f64::from(*value)), dy, f64::from(x)))
-                    }
-                    None => {
-                        // A product without a unit for floats is worth a question.
-                        let dy = gamma.map_or(dy, |gamma| dy * gamma);
-                        formula.dx(&gradients.narrow, channel, dy, x)
-                    }
-                };
-                if let Some(dx) = dx.get_mut(place) {
-                    *dx = value;
-                }
-                place = place.wrapping_add(stride);
+    let gamma_of = |i: usize| gamma.map_or(1.0, |gamma| get(gamma, i));
+    with_formula!(mode, formula => for start in segments.starts() {
+        let mut place = start;
+        for i in 0..segments.len {
+            let (dy, x) = (get(dy, place), get(x, place));
+            let value = if let Some(in_f64) = &gradients.in_f64 {
+                let dy = f64::from(dy) * f64::from(gamma_of(i));
+                narrow(formula.dx(in_f64, channel.each(|value| f64::from(*value)), dy, f64::from(x)))
+            } else if gamma.is_some() {
+                formula.dx(&gradients.narrow, channel, dy * gamma_of(i), x)
+            } else {
+                // A product is not for nothing where there is no unit for it.
+                formula.dx(&gradients.narrow, channel, dy, x)
+            };
+            if let Some(dx) = dx.get_mut(place) {
+                *dx = value;
             }
+            place = place.wrapping_add(stride);
         }
     });
 }

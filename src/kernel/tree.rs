@@ -39,33 +39,51 @@ impl<T: Copy, const LEVELS: usize> Tree<T, LEVELS> {
     /// Adds the next block.
     #[inline(always)]
     pub(crate) fn push(&mut self, result: T, merge: impl Fn(T, T) -> T) {
-        let mut carry = result;
-        let mut occupied = self.blocks;
-        for level in &mut self.levels {
-            if occupied & 1 == 0 {
-                *level = carry;
-                break;
-            }
-            carry = merge(*level, carry);
-            occupied >>= 1;
-        }
-        self.blocks = self.blocks.wrapping_add(1);
+        push(&mut self.levels, &mut self.blocks, result, merge);
     }
 
     /// Merges what is left; `None` without a block.
     #[inline(always)]
     pub(crate) fn finish(&self, merge: impl Fn(T, T) -> T) -> Option<T> {
-        let mut result = None;
-        let mut occupied = self.blocks;
-        for level in &self.levels {
-            if occupied & 1 == 1 {
-                result = Some(match result {
-                    None => *level,
-                    Some(later) => merge(*level, later),
-                });
-            }
-            occupied >>= 1;
-        }
-        result
+        finish(&self.levels, self.blocks, merge)
     }
+}
+
+/// Adds the next block to a tree whose levels a caller keeps, of `blocks` so far. (A [`Tree`] may be
+/// copied where it is made, which a small stack feels.)
+#[inline(always)]
+pub(crate) fn push<T: Copy>(
+    levels: &mut [T],
+    blocks: &mut usize,
+    result: T,
+    merge: impl Fn(T, T) -> T,
+) {
+    let mut carry = result;
+    let mut occupied = *blocks;
+    for level in levels {
+        if occupied & 1 == 0 {
+            *level = carry;
+            break;
+        }
+        carry = merge(*level, carry);
+        occupied >>= 1;
+    }
+    *blocks = blocks.wrapping_add(1);
+}
+
+/// Merges what is left of such a tree; `None` without a block.
+#[inline(always)]
+pub(crate) fn finish<T: Copy>(levels: &[T], blocks: usize, merge: impl Fn(T, T) -> T) -> Option<T> {
+    let mut result = None;
+    let mut occupied = blocks;
+    for level in levels {
+        if occupied & 1 == 1 {
+            result = Some(match result {
+                None => *level,
+                Some(later) => merge(*level, later),
+            });
+        }
+        occupied >>= 1;
+    }
+    result
 }

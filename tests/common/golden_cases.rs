@@ -15,9 +15,9 @@
 
 use evenkeel::philox::philox4x32;
 use evenkeel::{
-    Affine, Backend, BatchNorm, Dropout, Error, Given, Gradients, GroupNorm, Keep, Key, Layout,
-    Moments, Momentum, Philox, Running, RunningVariance, Saved, Standardize, Statistics, Weight,
-    apart, in_place,
+    Affine, Backend, BatchNorm, Dropout, Error, Given, Gradients, GroupNorm, InstanceNorm, Keep,
+    Key, LayerNorm, Layout, Moments, Momentum, Philox, RmsNorm, Rows, Running, RunningVariance,
+    Saved, Standardize, Statistics, Weight, apart, in_place,
 };
 use rand_core::Rng;
 
@@ -59,6 +59,15 @@ pub(crate) enum Op {
     BackwardInference,
     /// `GroupNorm::forward_in_place` with γ, β and saved statistics.
     Group { groups: usize },
+    /// `GroupNorm::forward`, then `backward` from what it saved.
+    GroupBackward { groups: usize },
+    /// `InstanceNorm::forward` in place with γ, β, running and saved statistics.
+    Instance,
+    /// `LayerNorm::forward` with γ, β and saved statistics, and `backward` from those; rows
+    /// are the samples.
+    Layer,
+    /// `RmsNorm::forward` with γ, and `backward` from what it gave; rows are the samples.
+    Rms,
     /// `Standardize::fit`, then `apply_in_place`.
     Standard,
     /// `Moments::of` two parts, `merge`, and a few `push`.
@@ -208,6 +217,21 @@ pub(crate) const CASES: &[Case] = &[
     case("group-last-1x300x4-2", Op::Group { groups: 2 }, Last(1, 300, 4), UNIT),
     case("group-last-1x130x10-1", Op::Group { groups: 1 }, Last(1, 130, 10), uniform(1e30, 0.0)),
     case("group-dense-3x48-4", Op::Group { groups: 4 }, Dense(3, 48), UNIT),
+    case("group-backward-first-2x6x25-3", Op::GroupBackward { groups: 3 }, First(2, 6, 25), UNIT),
+    case("group-backward-first-3x4x49-1", Op::GroupBackward { groups: 1 }, First(3, 4, 49), uniform(1.0, 1e6)),
+    case("group-backward-last-2x25x6-3", Op::GroupBackward { groups: 3 }, Last(2, 25, 6), UNIT),
+    case("group-backward-last-1x70x7-1", Op::GroupBackward { groups: 1 }, Last(1, 70, 7), uniform(1e30, 0.0)),
+    case("group-backward-dense-3x40-4", Op::GroupBackward { groups: 4 }, Dense(3, 40), UNIT),
+    case("instance-first-3x5x49", Op::Instance, First(3, 5, 49), UNIT),
+    case("instance-last-2x70x9", Op::Instance, Last(2, 70, 9), uniform(1.0, 1e6)),
+    case("instance-dense-3x5", Op::Instance, Dense(3, 5), UNIT),
+    case("layer-5x33", Op::Layer, Dense(5, 33), UNIT),
+    case("layer-70x5", Op::Layer, Dense(70, 5), uniform(1.0, 1e3)),
+    case("layer-1x240", Op::Layer, Dense(1, 240), uniform(1e-20, 0.0)).eps(0.0),
+    case("layer-2x120", Op::Layer, Dense(2, 120), uniform(1e30, 0.0)),
+    case("rms-5x33", Op::Rms, Dense(5, 33), UNIT),
+    case("rms-70x5", Op::Rms, Dense(70, 5), uniform(1.0, 1e3)),
+    case("rms-1x300", Op::Rms, Dense(1, 300), uniform(1e-20, 0.0)).eps(0.0),
     case("standardize-dense-80x7", Op::Standard, Dense(80, 7), uniform(3.0, 100.0)).eps(0.0),
     case("standardize-first-2x3x50", Op::Standard, First(2, 3, 50), UNIT).eps(0.0),
     case("standardize-constant", Op::Standard, Dense(80, 4), Data::ConstantChannel(0.1)).eps(0.0),
@@ -401,6 +425,16 @@ pub(crate) fn run(
             let op = GroupNorm::new(layout, groups).eps(case.eps).backend(backend);
             group(op, groups, layout, arena, observer)
         }
+        Op::GroupBackward { groups } => {
+            let op = GroupNorm::new(layout, groups).eps(case.eps).backend(backend);
+            group_backward(op, groups, layout, arena, observer)
+        }
+        Op::Instance => {
+            let op = InstanceNorm::new(layout).eps(case.eps).backend(backend);
+            instance(op, layout, arena, observer)
+        }
+        Op::Layer => layer(case.eps, backend, layout, arena, observer),
+        Op::Rms => rms(case.eps, backend, layout, arena, observer),
         Op::Standard => {
             let op = Standardize::new(layout).eps(case.eps).backend(backend);
             standardize(op, layout, arena, observer)
@@ -614,6 +648,124 @@ fn group(
     observer.output("y", Values::F32(x));
     observer.output("saved_mean", Values::F32(saved_mean));
     observer.output("saved_rstd", Values::F32(saved_rstd));
+    Ok(())
+}
+
+fn group_backward(
+    op: GroupNorm,
+    groups: usize,
+    layout: Layout,
+    mut arena: Arena<'_>,
+    observer: &mut impl Observer,
+) -> Result<(), Error> {
+    let (channels, statistics) = (layout.channels(), layout.batch() * groups);
+    let x = arena.data("x", layout);
+    let dx = arena.take(layout.len());
+    let (gamma, beta) = arena.parameters(channels);
+    let (mean, rstd) = (arena.take(statistics), arena.take(statistics));
+    let (dgamma, dbeta) = (arena.take(channels), arena.take(channels));
+    let dy = arena.uniform("dy", layout.len(), 1.0, 0.0);
+    observer.input("x", x);
+    observer.input("dy", dy);
+    observer.input("gamma", gamma);
+
+    op.forward(apart(x, dx), Affine::new(gamma, beta), Some(Saved { mean, rstd }))?;
+    let gradients = Gradients { x: Some(dx), gamma: Some(dgamma), beta: Some(dbeta) };
+    op.backward(dy, x, Some(gamma), Statistics { mean, rstd }, gradients)?;
+
+    observer.output("dx", Values::F32(dx));
+    observer.output("dgamma", Values::F32(dgamma));
+    observer.output("dbeta", Values::F32(dbeta));
+    Ok(())
+}
+
+fn instance(
+    op: InstanceNorm,
+    layout: Layout,
+    mut arena: Arena<'_>,
+    observer: &mut impl Observer,
+) -> Result<(), Error> {
+    let (channels, instances) = (layout.channels(), layout.batch() * layout.channels());
+    let x = arena.data("x", layout);
+    let (gamma, beta) = arena.parameters(channels);
+    let (running_mean, running_var) = arena.statistics(channels);
+    let (mean, rstd) = (arena.take(instances), arena.take(instances));
+    observer.input("x", x);
+    observer.input("gamma", gamma);
+    observer.input("beta", beta);
+    observer.input("running_mean", running_mean);
+    observer.input("running_var", running_var);
+
+    let running = Some(Running { mean: running_mean, var: running_var });
+    let keep = Keep { running, saved: Some(Saved { mean, rstd }) };
+    op.forward(in_place(x), Affine::new(gamma, beta), keep)?;
+
+    observer.output("y", Values::F32(x));
+    observer.output("running_mean", Values::F32(running_mean));
+    observer.output("running_var", Values::F32(running_var));
+    observer.output("saved_mean", Values::F32(mean));
+    observer.output("saved_rstd", Values::F32(rstd));
+    Ok(())
+}
+
+fn layer(
+    eps: f64,
+    backend: Backend,
+    layout: Layout,
+    mut arena: Arena<'_>,
+    observer: &mut impl Observer,
+) -> Result<(), Error> {
+    let rows = Rows::new(layout.batch(), layout.channels() * layout.spatial())?;
+    let op = LayerNorm::new(rows).eps(eps).backend(backend);
+    let x = arena.data("x", layout);
+    let (y, dx) = (arena.take(layout.len()), arena.take(layout.len()));
+    let (gamma, beta) = arena.parameters(rows.row_len());
+    let (mean, rstd) = (arena.take(rows.count()), arena.take(rows.count()));
+    let (dgamma, dbeta) = (arena.take(rows.row_len()), arena.take(rows.row_len()));
+    let dy = arena.uniform("dy", layout.len(), 1.0, 0.0);
+    observer.input("x", x);
+    observer.input("dy", dy);
+    observer.input("gamma", gamma);
+    observer.input("beta", beta);
+
+    op.forward(apart(x, y), Affine::new(gamma, beta), Some(Saved { mean, rstd }))?;
+    let gradients = Gradients { x: Some(dx), gamma: Some(dgamma), beta: Some(dbeta) };
+    op.backward(dy, x, Some(gamma), Statistics { mean, rstd }, gradients)?;
+
+    observer.output("y", Values::F32(y));
+    observer.output("saved_mean", Values::F32(mean));
+    observer.output("saved_rstd", Values::F32(rstd));
+    observer.output("dx", Values::F32(dx));
+    observer.output("dgamma", Values::F32(dgamma));
+    observer.output("dbeta", Values::F32(dbeta));
+    Ok(())
+}
+
+fn rms(
+    eps: f64,
+    backend: Backend,
+    layout: Layout,
+    mut arena: Arena<'_>,
+    observer: &mut impl Observer,
+) -> Result<(), Error> {
+    let rows = Rows::new(layout.batch(), layout.channels() * layout.spatial())?;
+    let op = RmsNorm::new(rows).eps(eps).backend(backend);
+    let x = arena.data("x", layout);
+    let (y, dx) = (arena.take(layout.len()), arena.take(layout.len()));
+    let (gamma, _) = arena.parameters(rows.row_len());
+    let (rstd, dgamma) = (arena.take(rows.count()), arena.take(rows.row_len()));
+    observer.input("x", x);
+    observer.input("gamma", gamma);
+
+    op.forward(apart(x, y), Some(gamma), Some(rstd))?;
+    // Its own output is as good a gradient as another.
+    let gradients = Gradients { x: Some(dx), gamma: Some(dgamma), beta: None };
+    op.backward(y, x, Some(gamma), rstd, gradients)?;
+
+    observer.output("y", Values::F32(y));
+    observer.output("saved_rstd", Values::F32(rstd));
+    observer.output("dx", Values::F32(dx));
+    observer.output("dgamma", Values::F32(dgamma));
     Ok(())
 }
 

@@ -6,8 +6,9 @@
 // Brings the panic handler, without which a static library can't be.
 use board as _;
 use evenkeel::{
-    Affine, BatchNorm, Dropout, Error, Given, Gradients, GroupNorm, Keep, Key, Layout, Moments,
-    Running, Saved, Standardize, Statistics, Weight, apart, in_place,
+    Affine, BatchNorm, Dropout, Error, Given, Gradients, GroupNorm, InstanceNorm, Keep, Key,
+    LayerNorm, Layout, Moments, RmsNorm, Rows, Running, Saved, Standardize, Statistics, Weight,
+    apart, in_place,
 };
 
 type Status = Result<(), Error>;
@@ -30,6 +31,15 @@ pub struct Arguments<'a> {
     pub dgamma: &'a mut [f32],
     pub dbeta: &'a mut [f32],
     pub moments: &'a mut [Moments],
+    /// As long as `x`: statistics of rows or groups, gradients of a row's parameters.
+    pub long: [&'a mut [f32]; 2],
+}
+
+impl Arguments<'_> {
+    /// The samples as rows.
+    fn rows(&self) -> Result<Rows, Error> {
+        Rows::new(self.layout.batch(), self.layout.channels() * self.layout.spatial())
+    }
 }
 
 /// Where an operation takes its layout from: `First` and `Last` are constants, so that only their
@@ -111,6 +121,19 @@ ops! {
         group_norm_forward(layout, a) {
             GroupNorm::new(layout, 2).forward(apart(a.x, a.y), Affine::new(a.gamma, a.beta), None)
         }
+        group_norm_backward(layout, a) {
+            let [mean, rstd] = a.long.each_ref().map(|values| &values[..2 * layout.batch()]);
+            let statistics = Statistics { mean, rstd };
+            let gradients =
+                Gradients { x: Some(a.y), gamma: Some(a.dgamma), beta: Some(a.dbeta) };
+            GroupNorm::new(layout, 2).backward(a.dy, a.x, Some(a.gamma), statistics, gradients)
+        }
+        instance_norm_forward(layout, a) {
+            let running = Some(Running { mean: a.mean, var: a.var });
+            let keep = Keep { running, saved: None };
+            let affine = Affine::new(a.gamma, a.beta);
+            InstanceNorm::new(layout).forward(apart(a.x, a.y), affine, keep)
+        }
         standardize_fit(layout, a) { Standardize::new(layout).fit(a.x, a.moments) }
         standardize_apply(layout, a) {
             Standardize::new(layout).apply(apart(a.x, a.y), a.moments)
@@ -121,6 +144,29 @@ ops! {
             let given = Given::Running { mean: a.mean, var: a.var };
             let weight = Weight::OutputFirst(a.y);
             BatchNorm::new(a.layout).fold(Affine::new(a.gamma, a.beta), given, weight, a.dbeta)
+        }
+        layer_norm_forward(a) {
+            let gamma = &a.dy[..a.rows()?.row_len()];
+            LayerNorm::new(a.rows()?).forward(apart(a.x, a.y), Affine::new(gamma, gamma), None)
+        }
+        layer_norm_backward(a) {
+            let rows = a.rows()?;
+            let gamma = Some(&a.dy[..rows.row_len()]);
+            let (mean, rstd) = (&a.x[..rows.count()], &a.dy[..rows.count()]);
+            let [dgamma, dbeta] = a.long.each_mut().map(|values| &mut values[..rows.row_len()]);
+            let gradients = Gradients { x: Some(a.y), gamma: Some(dgamma), beta: Some(dbeta) };
+            LayerNorm::new(rows).backward(a.dy, a.x, gamma, Statistics { mean, rstd }, gradients)
+        }
+        rms_norm_forward(a) {
+            let gamma = &a.dy[..a.rows()?.row_len()];
+            RmsNorm::new(a.rows()?).forward(apart(a.x, a.y), Some(gamma), None)
+        }
+        rms_norm_backward(a) {
+            let rows = a.rows()?;
+            let (gamma, rstd) = (Some(&a.dy[..rows.row_len()]), &a.dy[..rows.count()]);
+            let [dgamma, _] = a.long.each_mut().map(|values| &mut values[..rows.row_len()]);
+            let gradients = Gradients { x: Some(a.y), gamma: Some(dgamma), beta: None };
+            RmsNorm::new(rows).backward(a.dy, a.x, gamma, rstd, gradients)
         }
         dropout_forward(a) { Dropout::new(0.3)?.forward(in_place(a.y), Key::new(1)) }
         moments_of(a) {

@@ -24,6 +24,7 @@ struct Memory {
     x: [f32; LEN],
     dy: [f32; LEN],
     y: [f32; LEN],
+    long: [[f32; LEN]; 2],
     moments: [Moments; CHANNELS],
     /// The arguments of one value a channel.
     channels: [[f32; CHANNELS]; 8],
@@ -33,6 +34,7 @@ static mut MEMORY: Memory = Memory {
     x: [0.0; LEN],
     dy: [0.0; LEN],
     y: [0.0; LEN],
+    long: [[0.0; LEN]; 2],
     moments: [Moments::new(); CHANNELS],
     channels: [[0.0; CHANNELS]; 8],
 };
@@ -118,6 +120,7 @@ fn measure(op: &Op, memory: &mut Memory, layout: Layout, scale: f32) -> Measured
         dgamma,
         dbeta,
         moments,
+        long: memory.long.each_mut().map(|values| &mut values[..len]),
     };
 
     let stack = Stack::paint();

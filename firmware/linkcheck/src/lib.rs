@@ -11,8 +11,8 @@ use core::panic::PanicInfo;
 use evenkeel::philox::philox4x32;
 use evenkeel::{
     Activation, Affine, Backend, BatchNorm, Constant, Dropout, Error, Given, Gradients, GroupNorm,
-    Keep, Key, Layout, Moments, Momentum, Philox, Running, RunningVariance, Saved, Scaling,
-    Standardize, Statistics, Weight, apart, in_place,
+    InstanceNorm, Keep, Key, LayerNorm, Layout, Moments, Momentum, Philox, RmsNorm, Rows, Running,
+    RunningVariance, Saved, Scaling, Standardize, Statistics, Weight, apart, in_place,
 };
 use rand_core::{Rng, SeedableRng};
 
@@ -48,6 +48,10 @@ pub struct Arguments<'a> {
     sizes: [usize; 3],
     batch_norm: BatchNorm,
     group_norm: GroupNorm,
+    instance_norm: InstanceNorm,
+    rows: Rows,
+    layer_norm: LayerNorm,
+    rms_norm: RmsNorm,
     standardize: Standardize,
     dropout: Dropout,
     scaling: Scaling,
@@ -240,6 +244,60 @@ exports! {
     }
     check_group_norm_forward_in_place_decorated(a) -> Status {
         a.group_norm.forward(decorated!(a, in_place(a.y)), affine!(a), saved!(a))
+    }
+
+    check_group_norm_backward(a) -> Status {
+        let statistics = Statistics { mean: a.mean, rstd: a.var };
+        a.group_norm.backward(a.dy, a.x, a.gamma, statistics, gradients!(a))
+    }
+
+    check_instance_norm_options(a) -> InstanceNorm {
+        InstanceNorm::new(a.layout).eps(a.number).momentum(a.momentum)
+            .running_variance(a.running_variance)
+    }
+    check_instance_norm_forward(a) -> Status {
+        a.instance_norm.forward(apart(a.x, a.y), affine!(a), keep!(a))
+    }
+    check_instance_norm_forward_in_place_decorated(a) -> Status {
+        a.instance_norm.forward(decorated!(a, in_place(a.y)), affine!(a), keep!(a))
+    }
+    check_instance_norm_infer(a) -> Status {
+        a.instance_norm.infer(apart(a.x, a.y), affine!(a), running!(a))
+    }
+    check_instance_norm_backward(a) -> Status {
+        let statistics = Statistics { mean: a.mean, rstd: a.var };
+        a.instance_norm.backward(a.dy, a.x, a.gamma, statistics, gradients!(a))
+    }
+    check_instance_norm_backward_inference(a) -> Status {
+        a.instance_norm.backward(a.dy, a.x, a.gamma, running!(a), gradients!(a))
+    }
+
+    check_rows(a) -> Result<Rows, Error> {
+        Rows::new(a.sizes[0], a.sizes[1])?.stride(a.sizes[2])
+    }
+    check_rows_sizes(a) -> usize { a.rows.count() ^ a.rows.row_len() ^ a.rows.elements() }
+
+    check_layer_norm_options(a) -> LayerNorm { LayerNorm::new(a.rows).eps(a.number) }
+    check_layer_norm_forward(a) -> Status {
+        a.layer_norm.forward(apart(a.x, a.y), affine!(a), saved!(a))
+    }
+    check_layer_norm_forward_in_place_decorated(a) -> Status {
+        a.layer_norm.forward(decorated!(a, in_place(a.y)), affine!(a), saved!(a))
+    }
+    check_layer_norm_backward(a) -> Status {
+        let statistics = Statistics { mean: a.mean, rstd: a.var };
+        a.layer_norm.backward(a.dy, a.x, a.gamma, statistics, gradients!(a))
+    }
+
+    check_rms_norm_options(a) -> RmsNorm { RmsNorm::new(a.rows).eps(a.number) }
+    check_rms_norm_forward(a) -> Status {
+        a.rms_norm.forward(apart(a.x, a.y), a.gamma, Some(&mut *a.bias))
+    }
+    check_rms_norm_forward_in_place_decorated(a) -> Status {
+        a.rms_norm.forward(decorated!(a, in_place(a.y)), a.gamma, None)
+    }
+    check_rms_norm_backward(a) -> Status {
+        a.rms_norm.backward(a.dy, a.x, a.gamma, a.var, gradients!(a))
     }
 
     check_standardize_options(a) -> Standardize {
