@@ -1,4 +1,4 @@
-//! GroupNorm, forward.
+//! GroupNorm and InstanceNorm.
 
 mod group;
 

@@ -58,7 +58,7 @@ pub use fold::Weight;
 /// once. Backward reads x and dy twice and writes dx.
 ///
 /// On a microcontroller training and backward take some 3 KB of stack, inference 1 KB (README has what
-/// was measured). With vectors they take up to 100 KB, since up to 256 channels are held at once.
+/// was measured). With vectors they take up to 200 KB, since up to 256 channels are held at once.
 ///
 /// # Examples
 ///

@@ -45,7 +45,9 @@
 //! | chain | one of four sets of lanes; groups go to them in turn |
 //! | block | what is summed in f32: at most 1024 elements, or 64 rows of a strip |
 //! | segment | a contiguous piece of a reduction: a plane, a row |
-//! | strip, band | sixteen neighbouring channels; up to four strips |
+//! | strip, band | sixteen neighbouring channels; up to four strips, sixteen if there are many channels |
+//! | along | said of what has one value for each place along a reduction, the same for all: γ of a row |
+//! | wide row | several short rows of a matrix that are written as one |
 //! | tile | up to sixteen neighbouring reductions; of a band, 64 rows |
 //! | rescued | a block that was computed again in f64 |
 //! | wide | a reduction that is applied in f64 |

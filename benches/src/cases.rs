@@ -5,6 +5,7 @@ pub mod dropout;
 pub mod group_norm;
 pub mod moments;
 pub mod philox;
+pub mod row_norm;
 pub mod standardize;
 
 use std::hint::black_box;
@@ -74,6 +75,7 @@ pub fn all(backend: Backend) -> Vec<Case> {
     let mut cases = batch_norm::cases(backend);
     cases.extend(batch_norm::baselines());
     cases.extend(group_norm::cases(backend));
+    cases.extend(row_norm::cases(backend));
     cases.extend(moments::cases(backend));
     cases.extend(standardize::cases(backend));
     cases.extend(dropout::cases(backend));

@@ -14,7 +14,7 @@ pub(crate) fn accumulate(backend: Backend, x: &[f32], residual: &mut [f32]) {
 #[inline(always)]
 fn accumulate_on<S: Target>(simd: S, x: &[f32], residual: &mut [f32]) {
     if S::SCALAR {
-        return residual.iter_mut().zip(x).for_each(|(residual, x)| *residual = *x + *residual);
+        return residual.iter_mut().zip(x).for_each(|(residual, x)| *residual += *x);
     }
     Tensor::InPlace(residual).map(
         simd,

@@ -1,0 +1,14 @@
+//! LayerNorm and RmsNorm, forward and backward.
+
+mod group;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use evenkeel::Backend;
+use evenkeel_bench::cases::row_norm;
+
+fn bench(criterion: &mut Criterion) {
+    group::measure(criterion, row_norm::cases(Backend::detect()));
+}
+
+criterion_group!(benches, bench);
+criterion_main!(benches);
