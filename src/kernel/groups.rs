@@ -150,7 +150,7 @@ fn reduce_groups<S: Simd>(
     let mut groups = [Found::NOTHING; LANES];
     let count = run.channels.checked_div(group_channels).unwrap_or(0);
     if group_channels <= CHANNELS {
-        // Never 0; `step_by` and `chunks_mut` would panic.
+        // Never 0; `step_by` would panic.
         let together = channels_together(group_channels).max(1);
         let mut groups = groups.iter_mut().take(count);
         for first in (0..run.channels).step_by(together) {

@@ -284,8 +284,8 @@ where
     let mut all = [nothing; LANES];
     // Only those who need many levels pay for their stack.
     let few = tile.first.block_count() <= FEW_BLOCKS;
-    let chunks = all.chunks_mut(NEIGHBOURS).zip(statistics.chunks(NEIGHBOURS));
-    for (i, (results, statistics)) in chunks.enumerate() {
+    for (i, results) in all.as_chunks_mut::<NEIGHBOURS>().0.iter_mut().enumerate() {
+        let Some(statistics @ [_, ..]) = statistics.get(i * NEIGHBOURS..) else { break };
         let tile = tile.from(i * NEIGHBOURS);
         let found = if few {
             merge_tile::<S, T, INPUTS, PARTS, TOTALS, FEW_LEVELS>(simd, statistics, &tile, inputs)
