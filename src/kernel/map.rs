@@ -119,21 +119,19 @@ impl Tensor<'_> {
             #[inline(always)]
             |x| x.get(start..).unwrap_or(&[]),
         );
-        let (mut xs, y) = match self {
-            Self::Apart(x, y) => (Some(x.get(start..).unwrap_or(&[]).chunks(stride.max(1))), y),
+        let (mut x, y) = match self {
+            Self::Apart(x, y) => (x.get(start..), y),
             Self::InPlace(y) => (None, y),
         };
         let ys = y.get_mut(start..).unwrap_or(&mut []).chunks_mut(stride.max(1));
         for y in ys.take(rows) {
             let y = y.get_mut(..channels).unwrap_or(&mut []);
-            let row = match &mut xs {
-                Some(xs) => {
-                    let x = xs.next().and_then(|x| x.get(..channels));
-                    Tensor::Apart(x.unwrap_or(&[]), y)
-                }
+            let row = match x {
+                Some(x) => Tensor::Apart(x, y),
                 None => Tensor::InPlace(y),
             };
             row.map_row(simd, others, &strips, f);
+            x = x.map(|x| x.get(stride..).unwrap_or(&[]));
             others = each(
                 others,
                 [].as_slice(),
@@ -175,7 +173,8 @@ impl Tensor<'_> {
         self.map_band(simd, others, band, Strips { strips: &wide, last: last.as_ref() }, f);
     }
 
-    /// Writes f(strip, x, others) for the elements of a row. The others may go on behind it.
+    /// Writes f(strip, x, others) for the elements of a row: of the output. The inputs may go on behind
+    /// it.
     #[inline(always)]
     fn map_row<S: Simd, C, const OTHERS: usize>(
         self,
@@ -191,9 +190,12 @@ impl Tensor<'_> {
             |x| x.as_chunks::<LANES>().0,
         );
         // Before anything is written, as in `map`.
-        let channels = self.input().len();
-        let end = last.and_then(|_| self.input().last_chunk::<LANES>());
-        let end = end.map(|end| f32x16::load_array_ref(simd, end));
+        let channels = match &self {
+            Self::Apart(_, y) => y.len(),
+            Self::InPlace(y) => y.len(),
+        };
+        let end = last.and_then(|_| self.input().get(channels.checked_sub(LANES)?..));
+        let end: Option<f32x16<S>> = end.map(|end| load_lanes(simd, end, 0));
         let y = match self {
             Self::Apart(x, y) => {
                 let ys = y.as_chunks_mut::<LANES>().0;
@@ -202,9 +204,8 @@ impl Tensor<'_> {
                     f(strip, x, group_of(simd, whole, i)).store_array(y);
                 }
                 if end.is_none() && !channels.is_multiple_of(LANES) {
-                    let (_, x) = x.as_chunks::<LANES>();
                     let (ys, y) = y.as_chunks_mut::<LANES>();
-                    let (i, x) = (ys.len(), load_lanes(simd, x, 0));
+                    let (i, x) = (ys.len(), load_lanes(simd, x, ys.len() * LANES));
                     return map_rest(simd, (x, y), others, (strips, i), f);
                 }
                 y
