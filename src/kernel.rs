@@ -61,6 +61,7 @@
 //! line on purpose enters again through `vectorize`. (Code without vectors, such as
 //! `mask::decide_one_by_one`, may be compiled for the baseline.)
 
+pub(crate) mod apply;
 pub(crate) mod backward;
 pub(crate) mod block;
 pub(crate) mod columns;

@@ -1,11 +1,12 @@
 //! Groups of channels that are interleaved with others: every channel is a column, and the channels
 //! of a group merge.
 
+use super::apply::{CentredStrip, apply_band};
 use super::columns::{Band, MANY_STRIPS, STRIPS};
 use super::constants::{Constants, is_wide};
 use super::lanes::{LANES, Lanes as _, One, Real as _, Sixteen, narrow};
 use super::map::Tensor;
-use super::normalize::{CentredStrip, Options, Summary, apply_band, columns, rows};
+use super::normalize::{Options, Summary, columns, rows};
 use super::reduce::{Found, merged, reduce_band};
 use super::rows::Segments;
 use super::sets::Reductions;

@@ -1,0 +1,331 @@
+//! The apply: y from x and the constants of its reduction, a tile or a band at a time.
+
+use super::columns::Band;
+use super::constants::{Centred, Constants};
+use super::lanes::{LANES, Lanes as _, One, Sixteen, Unit as _, Value, Wide};
+use super::map::{Strips, Tensor};
+use super::rows::Segments;
+use super::sets::{Parameters, Tile};
+use crate::Affine;
+use crate::io::get;
+use fearless_simd::{Simd, SimdMask as _, f32x16, mask32x16};
+
+/// Applies the constants of a tile, one reduction a lane.
+#[inline(always)]
+pub(crate) fn apply_tile<S: Simd>(
+    simd: S,
+    tensor: &mut Tensor<'_>,
+    parameters: Parameters,
+    tile: &Tile,
+    (constants, affine): (&Constants<Sixteen<S>>, Affine<'_>),
+) {
+    match parameters {
+        Parameters::One { channels } => {
+            let channel = tile.number.checked_rem(channels).unwrap_or(0);
+            let strip = CentredStrip::new(*constants, affine.lanes(simd, channel));
+            apply_planes(simd, tensor, tile, &strip);
+        }
+        Parameters::Planes { len, groups } => {
+            for i in 0..tile.count {
+                let group = (tile.number + i).checked_rem(groups).unwrap_or(0);
+                let segments = tile.segments(i);
+                let channels = segments.len.checked_div(len).unwrap_or(0);
+                let constants = constants.of_lane(simd, i);
+                for plane in (0..channels).step_by(LANES) {
+                    let affine = affine.lanes(simd, group * channels + plane);
+                    let planes = Tile {
+                        number: 0,
+                        count: LANES.min(channels - plane),
+                        first: Segments::one(segments.start + plane * len, len),
+                        step: len,
+                    };
+                    apply_planes(simd, tensor, &planes, &CentredStrip::new(constants, affine));
+                }
+            }
+        }
+        Parameters::Elements { groups } => {
+            apply_elements(simd, tensor, tile, groups, (constants, affine));
+        }
+    }
+}
+
+/// Applies the constants, γ and β of a lane to each reduction.
+#[inline(never)]
+fn apply_planes<S: Simd>(simd: S, tensor: &mut Tensor<'_>, tile: &Tile, strip: &CentredStrip<S>) {
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            let lanes = LaneValues::of(strip);
+            let Segments { len, count, .. } = tile.first;
+            if len < FAR_APART {
+                for i in 0..tile.count {
+                    for start in tile.segments(i).starts() {
+                        apply_plane(simd, tensor.piece(start, len), lanes.at(i));
+                    }
+                }
+            } else {
+                // In the order of memory: neighbouring planes, then those of the next sample.
+                for segment in 0..count {
+                    for i in 0..tile.count {
+                        let Segments { start, stride, .. } = tile.segments(i);
+                        apply_plane(simd, tensor.piece(start + segment * stride, len), lanes.at(i));
+                    }
+                }
+            }
+        },
+    );
+}
+
+/// Planes of this length and more are long enough to be walked in the order of memory.
+const FAR_APART: usize = 256;
+
+/// Applies the constants of one reduction.
+#[inline(always)]
+fn apply_plane<S: Simd>(
+    simd: S,
+    plane: Tensor<'_>,
+    (centred, gamma, beta): (Centred<One>, f32, f32),
+) {
+    let Centred { constants: Constants { hi, lo, mean, rstd, wide }, factor } = centred;
+    let beta = f32x16::filled(simd, beta);
+    if wide {
+        let (wide, gamma) = (WideApply::new(simd, (mean, rstd)), f32x16::filled(simd, gamma));
+        return plane.map(
+            simd,
+            [],
+            #[inline(always)]
+            |x, []| wide.of(x, gamma, beta),
+        );
+    }
+    let (hi, lo) = (f32x16::filled(simd, hi), f32x16::filled(simd, lo));
+    let factor = f32x16::filled(simd, factor);
+    plane.map(
+        simd,
+        [],
+        #[inline(always)]
+        |x, []| ((x - hi) - lo) * factor + beta,
+    );
+}
+
+/// Applies the constants of a lane to each reduction, whose elements have γ and β of their own.
+#[inline(never)]
+fn apply_elements<S: Simd>(
+    simd: S,
+    tensor: &mut Tensor<'_>,
+    tile: &Tile,
+    groups: usize,
+    (constants, affine): (&Constants<Sixteen<S>>, Affine<'_>),
+) {
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            let one = (f32x16::filled(simd, 1.0), f32x16::filled(simd, 0.0));
+            let lanes = LaneValues::of(&CentredStrip::new(*constants, one));
+            for i in 0..tile.count {
+                let (Centred { constants, factor }, ..) = lanes.at(i);
+                let Constants { hi, lo, mean, rstd, wide } = constants;
+                let segments = tile.segments(i);
+                let group = (tile.number + i).checked_rem(groups).unwrap_or(0);
+                let affine = affine.part(group * segments.len, segments.len);
+                let piece = tensor.piece(segments.start, segments.len);
+                if wide {
+                    let wide = WideApply::new(simd, (mean, rstd));
+                    map_affine(
+                        simd,
+                        piece,
+                        affine,
+                        #[inline(always)]
+                        |x, gamma, beta| wide.of(x, gamma, beta),
+                    );
+                } else {
+                    let (hi, lo) = (f32x16::filled(simd, hi), f32x16::filled(simd, lo));
+                    let rstd = f32x16::filled(simd, factor);
+                    map_affine(
+                        simd,
+                        piece,
+                        affine,
+                        #[inline(always)]
+                        |x, gamma, beta| (((x - hi) - lo) * rstd) * gamma + beta,
+                    );
+                }
+            }
+        },
+    );
+}
+
+/// Writes f(x, γ, β) for every element.
+#[inline(always)]
+fn map_affine<S: Simd>(
+    simd: S,
+    tensor: Tensor<'_>,
+    affine: Affine<'_>,
+    f: impl Fn(f32x16<S>, f32x16<S>, f32x16<S>) -> f32x16<S>,
+) {
+    let (one, zero) = (f32x16::filled(simd, 1.0), f32x16::filled(simd, 0.0));
+    match affine {
+        Affine { gamma: Some(gamma), beta: Some(beta) } => tensor.map(
+            simd,
+            [gamma, beta],
+            #[inline(always)]
+            |x, [gamma, beta]| f(x, gamma, beta),
+        ),
+        Affine { gamma: Some(gamma), beta: None } => tensor.map(
+            simd,
+            [gamma],
+            #[inline(always)]
+            |x, [gamma]| f(x, gamma, zero),
+        ),
+        Affine { gamma: None, beta: Some(beta) } => tensor.map(
+            simd,
+            [beta],
+            #[inline(always)]
+            |x, [beta]| f(x, one, beta),
+        ),
+        Affine { gamma: None, beta: None } => tensor.map(
+            simd,
+            [],
+            #[inline(always)]
+            |x, []| f(x, one, zero),
+        ),
+    }
+}
+
+/// The apply in f64.
+#[derive(Clone, Copy)]
+struct WideApply<S: Simd> {
+    mean: Wide<S>,
+    rstd: Wide<S>,
+}
+
+impl<S: Simd> WideApply<S> {
+    /// The same for all lanes.
+    #[inline(always)]
+    fn new(simd: S, (mean, rstd): (f64, f64)) -> Self {
+        Self { mean: Wide::filled(simd, mean), rstd: Wide::filled(simd, rstd) }
+    }
+
+    #[inline(always)]
+    fn of(self, x: f32x16<S>, gamma: f32x16<S>, beta: f32x16<S>) -> f32x16<S> {
+        let y = ((Sixteen::widen(x) - self.mean) * self.rstd) * Sixteen::widen(gamma);
+        (y + Sixteen::widen(beta)).narrow()
+    }
+}
+
+/// Constants, γ and β of sixteen reductions.
+#[derive(Clone, Copy)]
+pub(crate) struct CentredStrip<S: Simd> {
+    centred: Centred<Sixteen<S>>,
+    gamma: f32x16<S>,
+    beta: f32x16<S>,
+}
+
+impl<S: Simd> CentredStrip<S> {
+    #[inline(always)]
+    pub(crate) fn new(
+        constants: Constants<Sixteen<S>>,
+        (gamma, beta): (f32x16<S>, f32x16<S>),
+    ) -> Self {
+        Self { centred: constants.with_gamma(gamma), gamma, beta }
+    }
+
+    #[inline(always)]
+    pub(crate) fn nothing(simd: S) -> Self {
+        let (zero, wide) = (f32x16::filled(simd, 0.0), Wide::filled(simd, 0.0));
+        let nobody = mask32x16::splat(simd, false);
+        let constants = Constants { hi: zero, lo: zero, mean: wide, rstd: wide, wide: nobody };
+        let centred = Centred { constants, factor: zero };
+        Self { centred, gamma: zero, beta: zero }
+    }
+}
+
+/// The same in memory, for one lane after the other.
+struct LaneValues {
+    hi: [f32; LANES],
+    lo: [f32; LANES],
+    factor: [f32; LANES],
+    mean: [f64; LANES],
+    rstd: [f64; LANES],
+    wide: u64,
+    gamma: [f32; LANES],
+    beta: [f32; LANES],
+}
+
+impl LaneValues {
+    #[inline(always)]
+    fn of<S: Simd>(CentredStrip { centred, gamma, beta }: &CentredStrip<S>) -> Self {
+        let Centred { constants: Constants { hi, lo, mean, rstd, wide }, factor } = centred;
+        Self {
+            hi: hi.values(),
+            lo: lo.values(),
+            factor: factor.values(),
+            mean: mean.values(),
+            rstd: rstd.values(),
+            wide: wide.to_bitmask(),
+            gamma: gamma.values(),
+            beta: beta.values(),
+        }
+    }
+
+    /// One of them, with its γ and β.
+    #[inline(always)]
+    fn at(&self, i: usize) -> (Centred<One>, f32, f32) {
+        let constants = Constants {
+            hi: get(&self.hi, i),
+            lo: get(&self.lo, i),
+            mean: self.mean.get(i).copied().unwrap_or(0.0),
+            rstd: self.rstd.get(i).copied().unwrap_or(0.0),
+            wide: self.wide >> i & 1 == 1,
+        };
+        let centred = Centred { constants, factor: get(&self.factor, i) };
+        (centred, get(&self.gamma, i), get(&self.beta, i))
+    }
+}
+
+/// Applies the constants of every strip of a band.
+#[inline(never)]
+pub(crate) fn apply_band<S: Simd, const STRIPS: usize>(
+    simd: S,
+    tensor: &mut Tensor<'_>,
+    band: Band,
+    strips: &[CentredStrip<S>; STRIPS],
+) {
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            let strips = strips.get(..band.channels.div_ceil(LANES)).unwrap_or(strips);
+            if strips.iter().any(|strip| strip.centred.constants.wide.any_true()) {
+                return tensor.map_band(
+                    simd,
+                    [],
+                    band,
+                    Strips { strips, last: None },
+                    #[inline(always)]
+                    |strip, x, []| mixed(strip, x),
+                );
+            }
+            // What the loop needs, close together.
+            let mut narrow = [[f32x16::filled(simd, 0.0); 4]; STRIPS];
+            for (slot, CentredStrip { centred, beta, .. }) in narrow.iter_mut().zip(strips) {
+                let Centred { constants: Constants { hi, lo, .. }, factor } = *centred;
+                *slot = [hi, lo, factor, *beta];
+            }
+            tensor.map_vectors(
+                simd,
+                [],
+                band,
+                &narrow,
+                #[inline(always)]
+                |[hi, lo, factor, beta], x, []| ((x - *hi) - *lo) * *factor + *beta,
+            );
+        },
+    );
+}
+
+/// The apply of a strip of which some lanes are wide.
+#[inline(always)]
+fn mixed<S: Simd>(strip: &CentredStrip<S>, x: f32x16<S>) -> f32x16<S> {
+    let CentredStrip { centred, gamma, beta } = *strip;
+    let Centred { constants: Constants { hi, lo, mean, rstd, wide }, factor } = centred;
+    let narrow = ((x - hi) - lo) * factor + beta;
+    Value::select(wide, WideApply { mean, rstd }.of(x, gamma, beta), narrow)
+}
