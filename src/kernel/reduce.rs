@@ -6,7 +6,7 @@ use super::lanes::{F32, F64, LANES, Lanes as _, One, Sixteen, Unit, Value, Wide}
 use super::rows::{BLOCK, RowBlock, RowsBlock, Segments, part};
 use super::sets::Tile;
 use super::statistic::Statistic;
-use super::tree::{FEW_BLOCKS, FEW_LEVELS, LEVELS, MANY_LEVELS, Tree};
+use super::tree::{BLOCK_LEVELS, FEW_BLOCKS, FEW_LEVELS, MANY_LEVELS, Tree};
 use crate::moments::Weights;
 use fearless_simd::{Simd, SimdMask as _, f32x16, mask32x16};
 
@@ -290,7 +290,7 @@ where
         let found = if few {
             merge_tile::<S, T, INPUTS, PARTS, TOTALS, FEW_LEVELS>(simd, statistics, &tile, inputs)
         } else {
-            merge_tile::<S, T, INPUTS, PARTS, TOTALS, LEVELS>(simd, statistics, &tile, inputs)
+            merge_tile::<S, T, INPUTS, PARTS, TOTALS, BLOCK_LEVELS>(simd, statistics, &tile, inputs)
         };
         for (result, found) in results.iter_mut().zip(&found) {
             *result = *found;
@@ -409,7 +409,9 @@ where
             simd, statistics, band, inputs,
         )
     } else {
-        merge_band::<S, T, STRIPS, INPUTS, PARTS, TOTALS, LEVELS>(simd, statistics, band, inputs)
+        merge_band::<S, T, STRIPS, INPUTS, PARTS, TOTALS, BLOCK_LEVELS>(
+            simd, statistics, band, inputs,
+        )
     }
 }
 

@@ -12,9 +12,13 @@ pub(crate) struct Tree<T, const LEVELS: usize> {
     blocks: usize,
 }
 
-/// Levels for any number of blocks that a slice can hold: half the address space, at least two
-/// elements of four bytes a block.
+/// Levels for as many items as a slice has elements: half the address space, four bytes each.
 pub(crate) const LEVELS: usize = usize::BITS as usize - 3;
+
+/// Levels for any number of blocks of a reduction: at least 64 rows of an element, which is 256 bytes,
+/// for each but the last. (Short segments are joined, to more than 512 elements; long ones are cut into
+/// pieces that are as long on average.)
+pub(crate) const BLOCK_LEVELS: usize = usize::BITS as usize - 8;
 
 /// Levels that are enough for [`FEW_BLOCKS`]. A tree of columns is large (256 bytes a level), and most
 /// batches need no more.

@@ -7,7 +7,7 @@ use super::super::reduce::{Found, find_apart, merged};
 use super::super::rows::{BLOCK, Segments};
 use super::super::sets::Set;
 use super::super::statistic::Statistic;
-use super::super::tree::{self, LEVELS};
+use super::super::tree::{self, BLOCK_LEVELS};
 use fearless_simd::Simd;
 
 /// A place among segments that are read as if they lay one behind the other.
@@ -186,7 +186,7 @@ where
         let block = LaneByLane { segments, lanes, along: 0 };
         return find_apart(simd, statistic, block, inputs);
     }
-    let mut levels = [(0, [0.0; TOTALS]); LEVELS];
+    let mut levels = [(0, [0.0; TOTALS]); BLOCK_LEVELS];
     let (mut blocks, mut rescued) = (0, false);
     let merge = merged::<One, T, INPUTS, PARTS, TOTALS>;
     for first in (0..segments.count).step_by(together.max(1)) {
