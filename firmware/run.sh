@@ -35,7 +35,8 @@ compare() {
     echo "$(grep -Evc "$left_out" "$program.txt") cases equal, bit for bit"
     llvm-size "$program"
     echo "high-water mark of the stack, below the call of a case; the largest of all cases first:"
-    grep '^#' "$program.txt" | sort -k 2nr | head -n 3
+    # Not `head`: it would end the pipe while there is more to come.
+    grep '^#' "$program.txt" | sort -k 2nr | awk 'NR <= 3'
 }
 
 # build_and_compare [OPTION OF CARGO]...: builds for all targets at once, so that they share the cores.
