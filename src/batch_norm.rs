@@ -4,7 +4,7 @@ mod fold;
 
 use crate::backend::dispatch;
 use crate::element::Element;
-use crate::error::{check_eps, check_len, check_optional};
+use crate::error::{check_eps, check_gradient_inputs, check_len};
 use crate::kernel::backward::{self, Known, ParameterGradients, Pass};
 use crate::kernel::map::Tensor;
 use crate::kernel::normalize::{self, Fixed, Options, Summary};
@@ -295,11 +295,9 @@ impl BatchNorm<f32> {
     ) -> Result<(), Error> {
         let channels = self.layout.channels();
         check_eps(self.eps)?;
-        check_len("dy", self.layout.len(), dy.len())?;
-        check_len("x", self.layout.len(), x.len())?;
-        check_optional("gamma", channels, gamma)?;
+        check_gradient_inputs(self.layout.len(), [dy, x], channels, gamma)?;
         source.check(channels)?;
-        gradients.check(self.layout.len(), channels)?;
+        gradients.check(self.layout.len(), [channels; 2])?;
         let (dx, mut parameters) = gradients.split();
         if self.layout.is_empty() {
             parameters.zero();

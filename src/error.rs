@@ -116,6 +116,18 @@ pub(crate) fn check_optional<T>(
     found.map_or(Ok(()), |slice| check_len(argument, expected, slice.len()))
 }
 
+/// Checks what every backward pass with parameters begins with.
+pub(crate) fn check_gradient_inputs(
+    len: usize,
+    [dy, x]: [&[f32]; 2],
+    parameters: usize,
+    gamma: Option<&[f32]>,
+) -> Result<(), Error> {
+    check_len("dy", len, dy.len())?;
+    check_len("x", len, x.len())?;
+    check_optional("gamma", parameters, gamma)
+}
+
 /// Checks an `eps` option.
 pub(crate) fn check_eps(eps: f64) -> Result<(), Error> {
     if (0.0..f64::INFINITY).contains(&eps) { Ok(()) } else { Err(Error::Epsilon { found: eps }) }

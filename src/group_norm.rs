@@ -2,7 +2,7 @@
 
 use crate::backend::dispatch;
 use crate::element::Element;
-use crate::error::{check_eps, check_len, check_optional};
+use crate::error::{check_eps, check_gradient_inputs};
 use crate::kernel::backward::{ParameterGradients, Pass};
 use crate::kernel::group_backward::{self, KnownGroups};
 use crate::kernel::normalize::{Options, Summary};
@@ -182,20 +182,21 @@ impl GroupNorm<f32> {
     ) -> Result<(), Error> {
         let Self { layout, .. } = self;
         let group_channels = self.check_options()?;
-        check_len("dy", layout.len(), dy.len())?;
-        check_len("x", layout.len(), x.len())?;
-        check_optional("gamma", layout.channels(), gamma)?;
+        check_gradient_inputs(layout.len(), [dy, x], layout.channels(), gamma)?;
         statistics.check(layout.batch().checked_mul(self.groups).ok_or(Error::TooLarge)?)?;
-        gradients.check(layout.len(), layout.channels())?;
+        gradients.check(layout.len(), [layout.channels(); 2])?;
         let (dx, mut parameters) = gradients.split();
         if layout.is_empty() {
             parameters.zero();
             return Ok(());
         }
+        let wanted = parameters.are_wanted();
         let record = |gradients: &ParameterGradients| parameters.write(gradients);
         let (samples, pass) = (layout.samples(group_channels), Pass { dy, x, dx });
         let known = KnownGroups { statistics, gamma };
-        dispatch!(self.backend, simd => group_backward::run(simd, samples, pass, known, record));
+        dispatch!(self.backend, simd => {
+            group_backward::run(simd, samples, pass, known, (wanted, record))
+        });
         Ok(())
     }
 

@@ -353,10 +353,11 @@ impl ParameterSlots<'_> {
 }
 
 impl Gradients<'_> {
-    pub(crate) fn check(&self, len: usize, parameters: usize) -> Result<(), Error> {
+    /// The lengths of those of γ and of β are `gamma` and `beta`.
+    pub(crate) fn check(&self, len: usize, [gamma, beta]: [usize; 2]) -> Result<(), Error> {
         check_optional("dx", len, self.x.as_deref())?;
-        check_optional("dgamma", parameters, self.gamma.as_deref())?;
-        check_optional("dbeta", parameters, self.beta.as_deref())
+        check_optional("dgamma", gamma, self.gamma.as_deref())?;
+        check_optional("dbeta", beta, self.beta.as_deref())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::backend::dispatch;
 use crate::element::Element;
-use crate::error::{check_eps, check_len, check_optional};
+use crate::error::{check_eps, check_gradient_inputs};
 use crate::kernel::normalize::{self, Options, Summary};
 use crate::kernel::row_backward::{self, KnownRows};
 use crate::{Affine, Backend, Error, Gradients, Io, Rows, Saved, Statistics};
@@ -166,11 +166,9 @@ impl LayerNorm<f32> {
     ) -> Result<(), Error> {
         let Self { rows, .. } = self;
         check_eps(self.eps)?;
-        check_len("dy", rows.elements(), dy.len())?;
-        check_len("x", rows.elements(), x.len())?;
-        check_optional("gamma", rows.row_len(), gamma)?;
+        check_gradient_inputs(rows.elements(), [dy, x], rows.row_len(), gamma)?;
         statistics.check(rows.count())?;
-        gradients.check(rows.elements(), rows.row_len())?;
+        gradients.check(rows.elements(), [rows.row_len(); 2])?;
         let Statistics { mean, rstd } = statistics;
         let known = KnownRows { mean: Some(mean), rstd, gamma };
         row_backward::run(self.backend, *rows, [dy, x], known, gradients);

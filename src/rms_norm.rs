@@ -2,7 +2,7 @@
 
 use crate::backend::dispatch;
 use crate::element::Element;
-use crate::error::{check_eps, check_len, check_optional};
+use crate::error::{check_eps, check_gradient_inputs, check_len, check_optional};
 use crate::io::set;
 use crate::kernel::normalize::{self, Options};
 use crate::kernel::row_backward::{self, KnownRows};
@@ -160,13 +160,9 @@ impl RmsNorm<f32> {
     ) -> Result<(), Error> {
         let Self { rows, .. } = self;
         check_eps(self.eps)?;
-        check_len("dy", rows.elements(), dy.len())?;
-        check_len("x", rows.elements(), x.len())?;
-        check_optional("gamma", rows.row_len(), gamma)?;
+        check_gradient_inputs(rows.elements(), [dy, x], rows.row_len(), gamma)?;
         check_len("saved_rstd", rows.count(), rstd.len())?;
-        check_optional("dx", rows.elements(), gradients.x.as_deref())?;
-        check_optional("dgamma", rows.row_len(), gradients.gamma.as_deref())?;
-        check_optional("dbeta", 0, gradients.beta.as_deref())?;
+        gradients.check(rows.elements(), [rows.row_len(), 0])?;
         let known = KnownRows { mean: None, rstd, gamma };
         row_backward::run(self.backend, *rows, [dy, x], known, gradients);
         Ok(())

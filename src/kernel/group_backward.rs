@@ -282,17 +282,17 @@ const fn together(samples: &Samples) -> usize {
     }
 }
 
-/// Backward of groups.
+/// Backward of groups. `record` is told dγ and dβ if they are `wanted`.
 #[inline(always)]
 pub(crate) fn run<S: Target>(
     simd: S,
     samples: Samples,
     mut pass: Pass<'_>,
     known: KnownGroups<'_>,
-    mut record: impl FnMut(&ParameterGradients),
+    (wanted, mut record): (bool, impl FnMut(&ParameterGradients)),
 ) {
     if S::SCALAR {
-        return small::backward_groups(simd, samples, pass, known, record);
+        return small::backward_groups(simd, samples, pass, known, (wanted, record));
     }
     // Never 0; `step_by` would panic.
     let channels_together = together(&samples).max(1);
@@ -304,7 +304,7 @@ pub(crate) fn run<S: Target>(
             continue;
         }
         write_wide_group(simd, run, &mut pass, known);
-        for band in run.bands() {
+        for band in run.bands().filter(|_| wanted) {
             let Pass { dy, x, .. } = pass;
             over_samples(simd, band, &mut Pass { dy, x, dx: None }, known, &mut record);
         }

@@ -17,7 +17,7 @@ use super::map::Tensor;
 use super::normalize::{Fixed, Options, Summary};
 use super::reduce::Found;
 use super::row_backward::KnownRows;
-use super::rows::{Segments, part};
+use super::rows::Segments;
 use super::sets::{Parameters, Reductions, Set};
 use super::statistic::Statistic;
 use super::statistic::gradient::{GradientSums, ParameterSums};
@@ -121,14 +121,13 @@ pub(crate) fn groups<S: Simd>(
     // Never 0; `step_by` would panic.
     let channels = samples.group_channels.max(1);
     for (first_group, matrix) in samples.matrices() {
-        let column = |channel| matrix.column(channel);
         for first in (0..matrix.channels).step_by(channels) {
-            let found = reduce_group(simd, (first, channels), column, tensor.input());
+            let found = reduce_group(simd, matrix.from(first, channels), tensor.input());
             let constants = Constants::new(&found, options.eps);
             let number = first_group + first.checked_div(channels).unwrap_or(0);
             tell(record, (number, options.ddof), &found, &constants);
             for channel in first..first + channels {
-                apply(tensor, column(channel), &constants, options.affine.of(channel));
+                apply(tensor, matrix.column(channel), &constants, options.affine.of(channel));
             }
         }
     }
@@ -136,19 +135,14 @@ pub(crate) fn groups<S: Simd>(
 
 /// Reduces the channels of a group, and merges them.
 #[inline(always)]
-fn reduce_group<S: Simd>(
-    simd: S,
-    (first, channels): (usize, usize),
-    column: impl Fn(usize) -> Set,
-    x: &[f32],
-) -> Found<One, 4, 2> {
-    if channels == 1 {
-        return reduce(simd, MeanAndSquares, column(first), [x]);
+fn reduce_group<S: Simd>(simd: S, group: Band, x: &[f32]) -> Found<One, 4, 2> {
+    if group.channels == 1 {
+        return reduce(simd, MeanAndSquares, group.column(0), [x]);
     }
     let (mut levels, mut blocks) = ([NO_TOTALS; LEVELS], 0);
     let mut rescued = false;
-    for channel in first..first + channels {
-        let found = reduce(simd, MeanAndSquares, column(channel), [x]);
+    for channel in 0..group.channels {
+        let found = reduce(simd, MeanAndSquares, group.column(channel), [x]);
         rescued |= is_wide(&found);
         tree::push(&mut levels, &mut blocks, (found.count, found.totals), merge);
     }
@@ -269,19 +263,16 @@ pub(crate) fn backward_rows<S: Simd>(
     mut pass: Pass<'_>,
     known: KnownRows<'_>,
 ) {
-    let mode = known.mode();
+    let (mode, set_of) = (known.mode(), rows.sets());
     for number in 0..rows.count {
         let channel = known.row(number);
         let Channel { mean, rstd, .. } = channel;
         let sums = GradientSums::<One> { mean, rstd };
-        let row = rows.first.moved(number * rows.step);
-        let [dy, x] = [pass.dy, pass.x].map(|tensor| part(tensor, row.start, row.len));
-        let of_row = Set::rows(Segments { start: 0, ..row });
+        let set = set_of(number);
         let found = match known.gamma {
-            Some(gamma) => reduce(simd, sums, of_row, [dy, x, gamma]),
-            None => reduce(simd, sums, of_row, [dy, x]),
+            Some(gamma) => reduce(simd, sums, set, [pass.dy, pass.x, gamma]),
+            None => reduce(simd, sums, set, [pass.dy, pass.x]),
         };
-        let set = Set::rows(row);
         let gradients = Gradients::<One>::new(mode, &found, channel);
         write(&mut pass, (set, known.gamma), mode, (&gradients, channel));
     }
@@ -312,7 +303,7 @@ pub(crate) fn backward_groups<S: Simd>(
     samples: Samples,
     mut pass: Pass<'_>,
     known: KnownGroups<'_>,
-    mut record: impl FnMut(&ParameterGradients),
+    (wanted, mut record): (bool, impl FnMut(&ParameterGradients)),
 ) {
     // Never 0; `step_by` would panic.
     let channels = samples.group_channels.max(1);
@@ -321,7 +312,7 @@ pub(crate) fn backward_groups<S: Simd>(
             write_group(simd, &samples, (sample, first), &mut pass, known);
         }
     }
-    for channel in 0..samples.channels {
+    for channel in 0..if wanted { samples.channels } else { 0 } {
         let (mut levels, mut count) = ([[0.0; 2]; LEVELS], 0);
         for sample in 0..samples.batch {
             let known = known.channel(&samples, sample, channel);
@@ -329,7 +320,7 @@ pub(crate) fn backward_groups<S: Simd>(
             tree::push(&mut levels, &mut count, [dy, dy_x], add);
         }
         let totals = tree::finish(&levels, count, add).unwrap_or([0.0; 2]);
-        let found = Found { totals, block: None, ..Found::<One, 2, 2>::NOTHING };
+        let found = Found::merged((count, totals), false);
         record(&ParameterGradients::of_sums::<One>((channel, 1), &found));
     }
 }

@@ -571,6 +571,12 @@ fn observe_moments(moments: &Moments, observer: &mut impl Observer) {
     observer.output("moments", Values::F64(&values));
 }
 
+fn observe_gradients([dx, dgamma, dbeta]: [&[f32]; 3], observer: &mut impl Observer) {
+    observer.output("dx", Values::F32(dx));
+    observer.output("dgamma", Values::F32(dgamma));
+    observer.output("dbeta", Values::F32(dbeta));
+}
+
 fn backward(
     op: BatchNorm,
     layout: Layout,
@@ -593,9 +599,7 @@ fn backward(
     let gradients = Gradients { x: Some(dx), gamma: Some(dgamma), beta: Some(dbeta) };
     op.backward(dy, x, Some(gamma), Statistics { mean: saved_mean, rstd: saved_rstd }, gradients)?;
 
-    observer.output("dx", Values::F32(dx));
-    observer.output("dgamma", Values::F32(dgamma));
-    observer.output("dbeta", Values::F32(dbeta));
+    observe_gradients([dx, dgamma, dbeta], observer);
     Ok(())
 }
 
@@ -621,9 +625,7 @@ fn backward_inference(
     let gradients = Gradients { x: Some(dx), gamma: Some(dgamma), beta: Some(dbeta) };
     op.backward(dy, x, Some(gamma), Given::Running { mean, var }, gradients)?;
 
-    observer.output("dx", Values::F32(dx));
-    observer.output("dgamma", Values::F32(dgamma));
-    observer.output("dbeta", Values::F32(dbeta));
+    observe_gradients([dx, dgamma, dbeta], observer);
     Ok(())
 }
 
@@ -673,9 +675,7 @@ fn group_backward(
     let gradients = Gradients { x: Some(dx), gamma: Some(dgamma), beta: Some(dbeta) };
     op.backward(dy, x, Some(gamma), Statistics { mean, rstd }, gradients)?;
 
-    observer.output("dx", Values::F32(dx));
-    observer.output("dgamma", Values::F32(dgamma));
-    observer.output("dbeta", Values::F32(dbeta));
+    observe_gradients([dx, dgamma, dbeta], observer);
     Ok(())
 }
 
@@ -735,9 +735,7 @@ fn layer(
     observer.output("y", Values::F32(y));
     observer.output("saved_mean", Values::F32(mean));
     observer.output("saved_rstd", Values::F32(rstd));
-    observer.output("dx", Values::F32(dx));
-    observer.output("dgamma", Values::F32(dgamma));
-    observer.output("dbeta", Values::F32(dbeta));
+    observe_gradients([dx, dgamma, dbeta], observer);
     Ok(())
 }
 

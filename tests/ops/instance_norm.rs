@@ -1,6 +1,6 @@
 //! Instance normalization.
 
-use crate::batch_norm::Options;
+use crate::batch_norm::{self, Options};
 use crate::call::{Args, Case, Holds, Op, Slot, affine, channels, decorated, elements, gradients};
 use evenkeel::{Backend, Error, Given, InstanceNorm, Keep, Running, Saved, Statistics};
 
@@ -49,15 +49,7 @@ pub struct Infer;
 impl Op for Infer {
     const NAME: &'static str = "InstanceNorm::infer";
     type Options = Options;
-    const SLOTS: &'static [Slot<Options>] = &[
-        Slot::x(),
-        Slot::y(),
-        Slot::residual(),
-        Slot::gamma(),
-        Slot::beta(),
-        Slot::read("mean", Holds::Mean, channels),
-        Slot::read("var", Holds::Variance, channels),
-    ];
+    const SLOTS: &'static [Slot<Options>] = batch_norm::Infer::SLOTS;
 
     fn call(case: &Case<Options>, backend: Backend, args: Args<'_>) -> Result<(), Error> {
         let [x, y, residual, gamma, beta, mean, var, ..] = args;
