@@ -64,17 +64,16 @@ pub(crate) fn run(
     if rows.is_empty() {
         return slots.zero();
     }
-    let wanted = slots.are_wanted();
-    let record = |gradients: &ParameterGradients| slots.write(gradients);
-    let pass = Pass { dy, x, dx };
-    dispatch!(backend, simd => {
-        if pass.dx.is_some() {
-            input(simd, rows.reductions(), pass, known);
-        }
-        if wanted {
-            parameters(simd, rows.matrix(), [dy, x], known, record);
-        }
-    });
+    // Two dispatches: in one, the frames of both would lie on the stack together.
+    if dx.is_some() {
+        let (rows, pass) = (rows.reductions(), Pass { dy, x, dx });
+        dispatch!(backend, simd => input(simd, rows, pass, known));
+    }
+    if slots.are_wanted() {
+        let (matrix, record) =
+            (rows.matrix(), |gradients: &ParameterGradients| slots.write(gradients));
+        dispatch!(backend, simd => parameters(simd, matrix, [dy, x], known, record));
+    }
 }
 
 /// Writes dx.
