@@ -1,14 +1,12 @@
 //! Dropout: set random elements to zero.
 
 use crate::backend::dispatch;
+use crate::drops::Drops;
 use crate::error::check_len;
 use crate::kernel::lanes::narrow;
 use crate::kernel::map::Tensor;
-use crate::kernel::mask::{self, Threshold};
+use crate::kernel::mask::{self, Scaled};
 use crate::{Backend, Error, Io, Key};
-
-/// 2^40: the denominator of the probabilities that are exact.
-const ONE: u64 = 1 << 40;
 
 /// When the surviving elements are scaled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -80,12 +78,8 @@ pub enum Scaling {
 /// `torch.nn.functional.dropout`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
-    p: f64,
-    /// p·2^40.
-    t: u64,
+    drops: Drops,
     scaling: Scaling,
-    offset: u64,
-    backend: Backend,
 }
 
 impl Dropout {
@@ -94,22 +88,8 @@ impl Dropout {
     /// # Errors
     ///
     /// [`Error::Probability`] if `p` is not from 0 to 1.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "p is from 0 to 1"
-    )]
     pub fn new(p: f64) -> Result<Self, Error> {
-        if !(0.0..=1.0).contains(&p) {
-            return Err(Error::Probability { found: p });
-        }
-        // Rounded half up. Adding 0.5 first would itself round.
-        let exact = p * ONE as f64;
-        let floor = exact as u64;
-        let t = floor + u64::from(exact - floor as f64 >= 0.5);
-        let backend = Backend::detect();
-        Ok(Self { p, t, scaling: Scaling::Inverted, offset: 0, backend })
+        Ok(Self { drops: Drops::new(p)?, scaling: Scaling::Inverted })
     }
 
     /// Chooses when elements are scaled.
@@ -121,39 +101,37 @@ impl Dropout {
     /// Says which element of the tensor a call's first element is.
     #[must_use]
     pub const fn offset(self, offset: u64) -> Self {
-        Self { offset, ..self }
+        Self { drops: self.drops.offset(offset), ..self }
     }
 
     /// Chooses the instruction set.
     #[must_use]
     pub const fn backend(self, backend: Backend) -> Self {
-        Self { backend, ..self }
+        Self { drops: self.drops.backend(backend), ..self }
     }
 
     /// The probability to drop.
     #[must_use]
     pub const fn p(&self) -> f64 {
-        self.p
+        self.drops.probability.given()
     }
 
     /// What kept elements are multiplied by in training.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "exact: at most 2^40")]
     pub const fn scale(&self) -> f32 {
         match self.scaling {
             Scaling::AtInference => 1.0,
-            Scaling::Inverted if self.t == ONE => 0.0,
-            Scaling::Inverted => narrow(ONE as f64 / (ONE - self.t) as f64),
+            Scaling::Inverted if self.drops.probability.threshold().is_none() => 0.0,
+            Scaling::Inverted => narrow(1.0 / self.drops.probability.keep()),
         }
     }
 
     /// One element at inference. What is always dropped is 0, be it NaN.
-    #[expect(clippy::cast_precision_loss, reason = "exact: at most 2^40")]
     fn inferred(&self, x: f32) -> f32 {
         match self.scaling {
             Scaling::Inverted => x,
-            Scaling::AtInference if self.t == ONE => 0.0,
-            Scaling::AtInference => x * narrow((ONE - self.t) as f64 / ONE as f64),
+            Scaling::AtInference if self.drops.probability.threshold().is_none() => 0.0,
+            Scaling::AtInference => x * narrow(self.drops.probability.keep()),
         }
     }
 
@@ -161,10 +139,10 @@ impl Dropout {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] if the offset plus the length overflows; [`Error::Length`] for `y` if
-    /// the lengths differ.
+    /// [`Error::TooLarge`] if the last element's number does not fit 64 bits; [`Error::Length`] for `y`
+    /// if the lengths differ.
     pub fn forward(&self, io: Io<'_>, key: Key) -> Result<(), Error> {
-        self.drop(["x", "y"], io, key)
+        self.drops.elements(["x", "y"], io, key, self.fate())
     }
 
     /// Gradient of [`forward`](Self::forward): the same mask and scale, from dy to dx.
@@ -173,15 +151,7 @@ impl Dropout {
     ///
     /// As [`forward`](Self::forward); the output's name is `dx`.
     pub fn backward(&self, io: Io<'_>, key: Key) -> Result<(), Error> {
-        self.drop(["dy", "dx"], io, key)
-    }
-
-    fn drop(&self, names: [&'static str; 2], io: Io<'_>, key: Key) -> Result<(), Error> {
-        let len = io.input_len();
-        self.check(len)?;
-        io.check_as(names, len)?;
-        io.run(self.backend, |tensor| self.apply(key, tensor));
-        Ok(())
+        self.drops.elements(["dy", "dx"], io, key, self.fate())
     }
 
     /// Inference: the identity, or a multiplication by 1 − p for [`Scaling::AtInference`].
@@ -191,7 +161,7 @@ impl Dropout {
     /// [`Error::Length`] for `y` if the lengths differ.
     pub fn infer(&self, io: Io<'_>) -> Result<(), Error> {
         io.check(io.input_len())?;
-        io.run(self.backend, |tensor| match tensor {
+        io.run(self.drops.backend, |tensor| match tensor {
             Tensor::Apart(x, y) => {
                 for (y, x) in y.iter_mut().zip(x) {
                     *y = self.inferred(*x);
@@ -210,7 +180,7 @@ impl Dropout {
     /// value does not count.
     #[must_use]
     pub fn keep(&self, key: Key, index: u64) -> bool {
-        self.t < ONE && Threshold::new(self.t).keeps(key, index)
+        self.drops.keep(key, index)
     }
 
     /// Writes the mask of `len` elements, one bit each: bit i mod 8 of byte i / 8 is 1 if element
@@ -218,35 +188,27 @@ impl Dropout {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] if the offset plus `len` overflows; [`Error::Length`] if `mask` does not
-    /// have `len` / 8 bytes, rounded up.
+    /// [`Error::TooLarge`] if the last element's number does not fit 64 bits; [`Error::Length`] if
+    /// `mask` does not have `len` / 8 bytes, rounded up.
     pub fn write_mask(&self, len: usize, key: Key, mask: &mut [u8]) -> Result<(), Error> {
         self.check(len)?;
         check_len("mask", len.div_ceil(8), mask.len())?;
-        if self.t == ONE {
-            mask.fill(0);
-            return Ok(());
+        match self.drops.draw(key) {
+            Some(draw) => dispatch!(self.drops.backend, simd => mask::pack(simd, draw, len, mask)),
+            None => mask.fill(0),
         }
-        let (threshold, offset) = (Threshold::new(self.t), self.offset);
-        dispatch!(self.backend, simd => mask::pack(simd, threshold, key, offset, len, mask));
         Ok(())
     }
 
-    /// The last element's index has to fit 64 bits.
     pub(crate) fn check(&self, len: usize) -> Result<(), Error> {
-        match self.offset.checked_add(len as u64) {
-            Some(_) => Ok(()),
-            None => Err(Error::TooLarge),
-        }
+        self.drops.check(len)
     }
 
     pub(crate) fn apply(&self, key: Key, tensor: Tensor<'_>) {
-        if self.t == ONE {
-            return match tensor {
-                Tensor::Apart(_, y) | Tensor::InPlace(y) => y.fill(0.0),
-            };
-        }
-        let (threshold, offset, scale) = (Threshold::new(self.t), self.offset, self.scale());
-        dispatch!(self.backend, simd => mask::apply(simd, threshold, key, offset, scale, tensor));
+        self.drops.apply(key, tensor, self.fate());
+    }
+
+    const fn fate(&self) -> Scaled {
+        Scaled(self.scale())
     }
 }

@@ -67,6 +67,7 @@ pub(crate) mod block;
 pub(crate) mod columns;
 pub(crate) mod constants;
 pub(crate) mod decorate;
+pub(crate) mod feature;
 pub(crate) mod gradient;
 pub(crate) mod group_backward;
 pub(crate) mod groups;

@@ -44,11 +44,15 @@
 #![deny(clippy::indexing_slicing)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod alpha_dropout;
 mod backend;
 mod batch_norm;
 mod dropout;
+mod drops;
 mod element;
 mod error;
+mod feature_alpha_dropout;
+mod feature_dropout;
 mod group_norm;
 mod instance_norm;
 mod io;
@@ -61,11 +65,14 @@ mod rms_norm;
 mod running;
 mod standardize;
 
+pub use alpha_dropout::AlphaDropout;
 pub use backend::Backend;
 pub use batch_norm::{BatchNorm, Weight};
 pub use dropout::{Dropout, Scaling};
 pub use element::Element;
 pub use error::Error;
+pub use feature_alpha_dropout::FeatureAlphaDropout;
+pub use feature_dropout::FeatureDropout;
 pub use group_norm::GroupNorm;
 pub use instance_norm::InstanceNorm;
 pub use io::{

@@ -98,6 +98,9 @@ fn readme_has_the_numbers_of_the_budgets() {
         ("Standardize::fit", "standardize_fit"),
         ("Standardize::apply", "standardize_apply"),
         ("Dropout::forward", "dropout_forward"),
+        ("AlphaDropout::forward", "alpha_dropout_forward"),
+        ("FeatureDropout::forward", "feature_dropout_forward"),
+        ("FeatureAlphaDropout::forward", "feature_alpha_dropout_forward"),
         ("Moments::of", "moments_of"),
         ("Moments::push", "moments_push"),
     ];

@@ -157,6 +157,7 @@ fn check(case: &Case, recording: &Recording) {
         Op::Moments => checker.moments(),
         Op::Fold { .. } | Op::FoldTransposed { .. } => checker.fold(),
         Op::Dropout { p, offset } => checker.dropout(p, offset),
+        Op::Drops { p } => checker.drops(p),
         Op::Words => checker.words(),
     }
 }
@@ -447,6 +448,36 @@ impl Checker<'_> {
         }
         let bits: u32 = mask.iter().map(|&byte| (byte as u8).count_ones()).sum();
         assert!(bits as usize <= x.len(), "bits after the last element are 0");
+    }
+
+    fn drops(&self, p: f64) {
+        let key = golden_cases::dropout_key().expect("the stream is small enough");
+        let x = self.recording.input("x");
+        let steps = 2_f64.powi(40);
+        let drop = (p * steps).round() / steps;
+        let saturation = 1.758_099_340_847_376_6;
+        let a = 1.0 / ((1.0 - drop) * (1.0 + drop * saturation * saturation)).sqrt();
+        let affine = [a, a * saturation * drop, -a * saturation * (1.0 - drop)];
+        let scale = [1.0 / (1.0 - drop), 0.0, 0.0];
+        let shape = shape_of(self.case);
+        let outputs = [
+            ("alpha", affine, false),
+            ("alpha dx", [a, 0.0, 0.0], false),
+            ("feature", scale, true),
+            ("feature alpha", affine, true),
+        ];
+        for (name, [factor, shift, dropped], by_feature) in outputs {
+            let y = self.recording.output(name);
+            for (i, (&x, &y)) in x.iter().zip(y).enumerate() {
+                let sample = i / (shape.channels * shape.spatial);
+                let feature = sample * shape.channels + shape.channel_of(i);
+                let decision = if by_feature { feature } else { i };
+                let keep = reference_keep(p, decision as u64, key.seed(), key.stream());
+                let expected = if keep { x * factor + shift } else { dropped };
+                let terms = (x * factor).abs() + shift.abs() + dropped.abs();
+                self.near(name, i, y, expected, 1.51 * f64::from(f32::EPSILON) * terms);
+            }
+        }
     }
 
     fn words(&self) {

@@ -15,9 +15,10 @@
 
 use evenkeel::philox::philox4x32;
 use evenkeel::{
-    Affine, Backend, BatchNorm, Dropout, Error, Given, Gradients, GroupNorm, InstanceNorm, Keep,
-    Key, LayerNorm, Layout, Moments, Momentum, Philox, RmsNorm, Rows, Running, RunningVariance,
-    Saved, Standardize, Statistics, Weight, apart, in_place,
+    Affine, AlphaDropout, Backend, BatchNorm, Dropout, Error, FeatureAlphaDropout, FeatureDropout,
+    Given, Gradients, GroupNorm, InstanceNorm, Keep, Key, LayerNorm, Layout, Moments, Momentum,
+    Philox, RmsNorm, Rows, Running, RunningVariance, Saved, Standardize, Statistics, Weight, apart,
+    in_place,
 };
 use rand_core::Rng;
 
@@ -78,6 +79,8 @@ pub(crate) enum Op {
     FoldTransposed { inputs: usize, groups: usize, kernel: usize },
     /// `Dropout::forward` and `write_mask`.
     Dropout { p: f64, offset: u64 },
+    /// Alpha dropout both ways, feature dropout and feature alpha dropout.
+    Drops { p: f64 },
     /// Generator words, from the block function and from [`Philox`], and [`Key::fold_in`].
     Words,
 }
@@ -250,6 +253,9 @@ pub(crate) const CASES: &[Case] = &[
     case("dropout-0", Op::Dropout { p: 0.0, offset: 1 }, Dense(1, 40), UNIT),
     case("dropout-1", Op::Dropout { p: 1.0, offset: 1 }, Dense(1, 40), UNIT),
     case("philox-words", Op::Words, Dense(1, 1), UNIT),
+    case("drops-first", Op::Drops { p: 0.3 }, First(3, 5, 21), UNIT),
+    case("drops-last", Op::Drops { p: 0.3 }, Last(2, 9, 19), UNIT),
+    case("drops-dense", Op::Drops { p: 0.01 }, Dense(9, 37), UNIT),
 ];
 
 /// One array that a case read or wrote.
@@ -466,6 +472,7 @@ pub(crate) fn run(
             let op = Dropout::new(p)?.offset(offset).backend(backend);
             dropout(op, layout, arena, observer)
         }
+        Op::Drops { p } => drops(p, layout, (arena, backend), observer),
         Op::Words => words(observer),
     }
 }
@@ -856,6 +863,30 @@ fn dropout(
     op.write_mask(layout.len(), key, mask)?;
     observer.output("y", Values::F32(y));
     observer.output("mask", Values::U8(mask));
+    Ok(())
+}
+
+fn drops(
+    p: f64,
+    layout: Layout,
+    (mut arena, backend): (Arena<'_>, Backend),
+    observer: &mut impl Observer,
+) -> Result<(), Error> {
+    let x = arena.data("x", layout);
+    let y = arena.take(layout.len());
+    let key = dropout_key()?;
+    let alpha = AlphaDropout::new(p)?.backend(backend);
+    let feature = FeatureDropout::new(layout, p)?.backend(backend);
+    let both = FeatureAlphaDropout::new(layout, p)?.backend(backend);
+    observer.input("x", x);
+    alpha.forward(apart(x, y), key)?;
+    observer.output("alpha", Values::F32(y));
+    alpha.backward(apart(x, y), key)?;
+    observer.output("alpha dx", Values::F32(y));
+    feature.forward(apart(x, y), key)?;
+    observer.output("feature", Values::F32(y));
+    both.forward(apart(x, y), key)?;
+    observer.output("feature alpha", Values::F32(y));
     Ok(())
 }
 

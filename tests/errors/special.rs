@@ -174,10 +174,10 @@ fn a_stream_lies_below_2_to_the_62() {
 }
 
 #[test]
-fn dropout_offsets_may_not_overflow() {
+fn the_last_number_of_a_dropout_is_the_last_of_64_bits() {
     let (dropout, key) = (Dropout::new(0.5).unwrap(), Key::new(1));
     let mut y = vec![0.25; 4];
-    for offset in [u64::MAX - 3, u64::MAX - 2, u64::MAX] {
+    for offset in [u64::MAX - 2, u64::MAX - 1, u64::MAX] {
         let dropout = dropout.offset(offset);
         assert_eq!(dropout.forward(apart(&[1.0; 4], &mut y), key), Err(Error::TooLarge));
         assert_eq!(dropout.forward(in_place(&mut y), key), Err(Error::TooLarge));
@@ -188,8 +188,12 @@ fn dropout_offsets_may_not_overflow() {
         // Inference draws nothing.
         assert_eq!(dropout.infer(apart(&[1.0; 4], &mut [0.0; 4])), Ok(()));
     }
-    let last = dropout.offset(u64::MAX - 4);
+    let last = dropout.offset(u64::MAX - 3);
     assert_eq!(last.forward(apart(&[1.0; 4], &mut y), key), Ok(()));
+    assert_eq!(y[3] != 0.0, dropout.keep(key, u64::MAX));
+    let one = dropout.offset(u64::MAX);
+    assert_eq!(one.forward(in_place(&mut y[..1]), key), Ok(()));
+    assert_eq!(one.forward(in_place(&mut []), key), Ok(()));
 }
 
 #[test]

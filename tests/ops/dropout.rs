@@ -78,7 +78,7 @@ impl Op for WriteMask {
 }
 
 #[cfg(feature = "judges")]
-pub use judged::{KEYS, offsets, probabilities, stream};
+pub use judged::{KEYS, offsets, past, probabilities, stream};
 
 #[cfg(feature = "judges")]
 mod judged {
@@ -131,10 +131,17 @@ mod judged {
             (1 << 34) - 5,
             (1 << 36) - 5,
             (1 << 60) + 3,
-            u64::MAX - length as u64,
+            // The last element has the last number.
+            (u64::MAX - length as u64).saturating_add(1),
             u64::MAX - length as u64 - 7,
         ];
         (0..=40).chain(far)
+    }
+
+    /// Offsets with which the last of some elements has no number.
+    pub fn past(length: usize) -> impl Iterator<Item = u64> {
+        let least = (u64::MAX - length as u64).saturating_add(2);
+        [least, least.saturating_add(1), u64::MAX].into_iter().filter(move |_| length > 1)
     }
 
     /// The key as the reference has it.
@@ -159,10 +166,8 @@ mod judged {
             let good = Self { p: 0.5, ..Self::drawn(layout, &mut Source::new(0)) };
             let bad = [f64::NAN, -0.1, 1.1, -f64::MIN_POSITIVE, 1.0 + f64::EPSILON, f64::INFINITY];
             let bad = bad.map(|p| (Self { p, ..good }, Error::Probability { found: p }));
-            let past = u64::MAX - layout.len() as u64 + 1;
-            let offsets = [past, past + 1, u64::MAX];
-            let far = offsets.map(|offset| (Self { offset, ..good }, Error::TooLarge));
-            bad.into_iter().chain(far.into_iter().filter(|_| draws && layout.len() > 1)).collect()
+            let far = past(layout.len()).map(|offset| (Self { offset, ..good }, Error::TooLarge));
+            bad.into_iter().chain(far.filter(|_| draws)).collect()
         }
 
         fn threshold(&self) -> u64 {

@@ -17,6 +17,7 @@
 pub mod batch_norm;
 pub mod call;
 pub mod dropout;
+pub mod drops;
 pub mod group_norm;
 pub mod instance_norm;
 pub mod row_norm;
@@ -73,6 +74,12 @@ macro_rules! for_every_subject {
             dropout_backward: $crate::dropout::Backward,
             dropout_infer: $crate::dropout::Infer,
             dropout_mask: $crate::dropout::WriteMask,
+            alpha_dropout: $crate::drops::Forward<$crate::drops::Alpha>,
+            alpha_dropout_backward: $crate::drops::Backward<$crate::drops::Alpha>,
+            feature_dropout: $crate::drops::Forward<$crate::drops::Feature>,
+            feature_dropout_backward: $crate::drops::Backward<$crate::drops::Feature>,
+            feature_alpha_dropout: $crate::drops::Forward<$crate::drops::FeatureAlpha>,
+            feature_alpha_dropout_backward: $crate::drops::Backward<$crate::drops::FeatureAlpha>,
         }
     };
 }

@@ -1,4 +1,4 @@
-//! Section 13: which elements are dropped, and the values of the others.
+//! Sections 13 and 18: which elements are dropped, and the values of the others.
 
 use super::philox::{Domain, Stream};
 
@@ -50,4 +50,30 @@ pub fn mask(threshold: u64, key: Stream, offset: u64, len: usize) -> Vec<u8> {
         mask[i / 8] |= u8::from(keep(threshold, key, offset + i as u64)) << (i % 8);
     }
     mask
+}
+
+/// What alpha dropout does: factor, shift, and what dropped elements become.
+pub fn alpha(threshold: u64) -> [f32; 3] {
+    const SATURATION: f64 = 1.7580993408473766;
+    if threshold == ONE {
+        return [0.0; 3];
+    }
+    let drop = threshold as f64 / ONE as f64;
+    let keep = (ONE - threshold) as f64 / ONE as f64;
+    let a = 1.0 / (keep * (1.0 + drop * (SATURATION * SATURATION))).sqrt();
+    let b = a * SATURATION * drop;
+    let shift = if threshold == 0 { -0.0 } else { b as f32 };
+    [a as f32, shift, (-(a * SATURATION * keep)) as f32]
+}
+
+/// One value after its decision; everything is zero where all is dropped.
+pub fn alpha_value(threshold: u64, keep: bool, x: f32) -> f32 {
+    let [factor, shift, dropped] = alpha(threshold);
+    if threshold == ONE {
+        0.0
+    } else if keep {
+        x * factor + shift
+    } else {
+        dropped
+    }
 }

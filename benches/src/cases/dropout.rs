@@ -2,7 +2,9 @@
 
 use std::hint::black_box;
 
-use evenkeel::{Backend, Dropout, Key, Scaling, apart, in_place};
+use evenkeel::{
+    AlphaDropout, Backend, Dropout, FeatureDropout, Key, Layout, Scaling, apart, in_place,
+};
 
 use super::{Case, Work};
 
@@ -29,7 +31,51 @@ pub fn cases(backend: Backend) -> Vec<Case> {
     let others: [(&str, Build); 3] =
         [("forward_in_place", forward_in_place), ("backward", backward), ("infer", infer)];
     cases.extend(others.map(|(op, build)| case(backend, op, build, dropout, 1 << 15)));
+    cases.extend([1 << 15, 32 * 64 * 56 * 56].map(|len| alpha(backend, len)));
+    cases.extend(["first", "last"].map(|layout| feature(backend, layout)));
     cases
+}
+
+fn alpha(backend: Backend, elements: usize) -> Case {
+    let dropout = AlphaDropout::new(0.3).expect("p is a probability").backend(backend);
+    let build = move || {
+        let mut key = keys();
+        Work::new(elements, move |[x, _], y| {
+            dropout.forward(apart(x, y), key()).expect(VALID);
+        })
+    };
+    Case {
+        op: "alpha_dropout/forward, p = 0.3".to_owned(),
+        shape: elements.to_string(),
+        layout: "-",
+        backend: backend.name(),
+        elements,
+        build: Box::new(build),
+    }
+}
+
+fn feature(backend: Backend, layout: &'static str) -> Case {
+    let (batch, channels, spatial) = (32, 64, 56 * 56);
+    let shape = match layout {
+        "first" => Layout::channels_first(batch, channels, spatial),
+        _ => Layout::channels_last(batch, spatial, channels),
+    };
+    let shape = shape.expect("it fits into memory");
+    let dropout = FeatureDropout::new(shape, 0.3).expect("p is a probability").backend(backend);
+    let build = move || {
+        let mut key = keys();
+        Work::new(shape.len(), move |[x, _], y| {
+            dropout.forward(apart(x, y), key()).expect(VALID);
+        })
+    };
+    Case {
+        op: "feature_dropout/forward, p = 0.3".to_owned(),
+        shape: "32x64x56x56".to_owned(),
+        layout,
+        backend: backend.name(),
+        elements: shape.len(),
+        build: Box::new(build),
+    }
 }
 
 fn case(backend: Backend, op: &str, build: Build, dropout: Dropout, len: usize) -> Case {

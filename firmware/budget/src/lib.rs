@@ -6,9 +6,9 @@
 // Brings the panic handler, without which a static library can't be.
 use board as _;
 use evenkeel::{
-    Affine, BatchNorm, Dropout, Error, Given, Gradients, GroupNorm, InstanceNorm, Keep, Key,
-    LayerNorm, Layout, Moments, RmsNorm, Rows, Running, Saved, Standardize, Statistics, Weight,
-    apart, in_place,
+    Affine, AlphaDropout, BatchNorm, Dropout, Error, FeatureAlphaDropout, FeatureDropout, Given,
+    Gradients, GroupNorm, InstanceNorm, Keep, Key, LayerNorm, Layout, Moments, RmsNorm, Rows,
+    Running, Saved, Standardize, Statistics, Weight, apart, in_place,
 };
 
 type Status = Result<(), Error>;
@@ -134,6 +134,12 @@ ops! {
             let affine = Affine::new(a.gamma, a.beta);
             InstanceNorm::new(layout).forward(apart(a.x, a.y), affine, keep)
         }
+        feature_dropout_forward(layout, a) {
+            FeatureDropout::new(layout, 0.3)?.forward(in_place(a.y), Key::new(1))
+        }
+        feature_alpha_dropout_forward(layout, a) {
+            FeatureAlphaDropout::new(layout, 0.3)?.forward(in_place(a.y), Key::new(1))
+        }
         standardize_fit(layout, a) { Standardize::new(layout).fit(a.x, a.moments) }
         standardize_apply(layout, a) {
             Standardize::new(layout).apply(apart(a.x, a.y), a.moments)
@@ -169,6 +175,7 @@ ops! {
             RmsNorm::new(rows).backward(a.dy, a.x, gamma, rstd, gradients)
         }
         dropout_forward(a) { Dropout::new(0.3)?.forward(in_place(a.y), Key::new(1)) }
+        alpha_dropout_forward(a) { AlphaDropout::new(0.3)?.forward(in_place(a.y), Key::new(1)) }
         moments_of(a) {
             a.moments.fill(Moments::of(a.x));
             Ok(())

@@ -10,9 +10,10 @@ use core::panic::PanicInfo;
 
 use evenkeel::philox::philox4x32;
 use evenkeel::{
-    Activation, Affine, Backend, BatchNorm, Constant, Dropout, Error, Given, Gradients, GroupNorm,
-    InstanceNorm, Keep, Key, LayerNorm, Layout, Moments, Momentum, Philox, RmsNorm, Rows, Running,
-    RunningVariance, Saved, Scaling, Standardize, Statistics, Weight, apart, in_place,
+    Activation, Affine, AlphaDropout, Backend, BatchNorm, Constant, Dropout, Error,
+    FeatureAlphaDropout, FeatureDropout, Given, Gradients, GroupNorm, InstanceNorm, Keep, Key,
+    LayerNorm, Layout, Moments, Momentum, Philox, RmsNorm, Rows, Running, RunningVariance, Saved,
+    Scaling, Standardize, Statistics, Weight, apart, in_place,
 };
 use rand_core::{Rng, SeedableRng};
 
@@ -54,6 +55,9 @@ pub struct Arguments<'a> {
     rms_norm: RmsNorm,
     standardize: Standardize,
     dropout: Dropout,
+    alpha_dropout: AlphaDropout,
+    feature_dropout: FeatureDropout,
+    feature_alpha_dropout: FeatureAlphaDropout,
     scaling: Scaling,
     momentum: Momentum,
     running_variance: RunningVariance,
@@ -372,6 +376,48 @@ exports! {
     check_dropout_write_mask(a) -> Status {
         a.dropout.write_mask(a.sizes[0], a.key, a.bytes)
     }
+
+    check_alpha_dropout_new(a) -> Result<AlphaDropout, Error> { AlphaDropout::new(a.number) }
+    check_alpha_dropout_options(a) -> (f64, f32) {
+        a.alpha_dropout = a.alpha_dropout.offset(a.index);
+        (a.alpha_dropout.p(), a.alpha_dropout.scale() + a.alpha_dropout.shift() + a.alpha_dropout.dropped())
+    }
+    check_alpha_dropout_forward(a) -> Status { a.alpha_dropout.forward(apart(a.x, a.y), a.key) }
+    check_alpha_dropout_forward_in_place(a) -> Status { a.alpha_dropout.forward(in_place(a.y), a.key) }
+    check_alpha_dropout_forward_decorated(a) -> Status {
+        a.alpha_dropout.forward(decorated!(a, apart(a.x, a.y)), a.key)
+    }
+    check_alpha_dropout_backward(a) -> Status { a.alpha_dropout.backward(apart(a.dy, a.y), a.key) }
+    check_alpha_dropout_backward_in_place(a) -> Status { a.alpha_dropout.backward(in_place(a.y), a.key) }
+    check_alpha_dropout_keep(a) -> bool { a.alpha_dropout.keep(a.key, a.index) }
+
+    check_feature_dropout_new(a) -> Result<FeatureDropout, Error> { FeatureDropout::new(a.layout, a.number) }
+    check_feature_dropout_options(a) -> (f64, f32) {
+        a.feature_dropout = a.feature_dropout.offset(a.index);
+        (a.feature_dropout.p(), a.feature_dropout.scale())
+    }
+    check_feature_dropout_forward(a) -> Status { a.feature_dropout.forward(apart(a.x, a.y), a.key) }
+    check_feature_dropout_forward_in_place(a) -> Status { a.feature_dropout.forward(in_place(a.y), a.key) }
+    check_feature_dropout_forward_decorated(a) -> Status {
+        a.feature_dropout.forward(decorated!(a, apart(a.x, a.y)), a.key)
+    }
+    check_feature_dropout_backward(a) -> Status { a.feature_dropout.backward(apart(a.dy, a.y), a.key) }
+    check_feature_dropout_backward_in_place(a) -> Status { a.feature_dropout.backward(in_place(a.y), a.key) }
+    check_feature_dropout_keep(a) -> bool { a.feature_dropout.keep(a.key, a.index) }
+
+    check_feature_alpha_dropout_new(a) -> Result<FeatureAlphaDropout, Error> { FeatureAlphaDropout::new(a.layout, a.number) }
+    check_feature_alpha_dropout_options(a) -> (f64, f32) {
+        a.feature_alpha_dropout = a.feature_alpha_dropout.offset(a.index);
+        (a.feature_alpha_dropout.p(), a.feature_alpha_dropout.scale() + a.feature_alpha_dropout.shift() + a.feature_alpha_dropout.dropped())
+    }
+    check_feature_alpha_dropout_forward(a) -> Status { a.feature_alpha_dropout.forward(apart(a.x, a.y), a.key) }
+    check_feature_alpha_dropout_forward_in_place(a) -> Status { a.feature_alpha_dropout.forward(in_place(a.y), a.key) }
+    check_feature_alpha_dropout_forward_decorated(a) -> Status {
+        a.feature_alpha_dropout.forward(decorated!(a, apart(a.x, a.y)), a.key)
+    }
+    check_feature_alpha_dropout_backward(a) -> Status { a.feature_alpha_dropout.backward(apart(a.dy, a.y), a.key) }
+    check_feature_alpha_dropout_backward_in_place(a) -> Status { a.feature_alpha_dropout.backward(in_place(a.y), a.key) }
+    check_feature_alpha_dropout_keep(a) -> bool { a.feature_alpha_dropout.keep(a.key, a.index) }
 
     // Must not link: proof that the check can fail.
     control_indexing(a) -> f32 { a.x[a.sizes[0]] }

@@ -1,5 +1,6 @@
 //! Which elements are kept.
 
+use super::Draw;
 use super::philox::{BLOCKS, Blocks, LANE_ORDER, WORD, in_order};
 use crate::philox::{Domain, Key};
 use core::ops::Range;
@@ -75,20 +76,14 @@ pub(super) trait Sink<S: Simd> {
     fn revise(&mut self, position: usize, keep: u32);
 }
 
-/// Decides about `len` elements from number `offset` on. Elements before the first whole Philox
+/// Decides about `len` elements. Elements before the first whole Philox
 /// block, and all of them without vectors, are decided one by one.
 #[inline(always)]
-pub(super) fn decide<S: Simd>(
-    simd: S,
-    threshold: Threshold,
-    key: Key,
-    offset: u64,
-    len: usize,
-    sink: &mut impl Sink<S>,
-) {
+pub(super) fn decide<S: Simd>(simd: S, draw: Draw, len: usize, sink: &mut impl Sink<S>) {
+    let Draw { threshold, key, offset } = draw;
     let before_block = within_block(offset.wrapping_neg());
     let single = if is_scalar(simd) { len } else { before_block.min(len) };
-    decide_one_by_one(threshold, key, offset, single, sink);
+    decide_one_by_one(draw, single, sink);
     if single < len {
         let lanes = u64x8::load_array(simd, LANE_ORDER);
         let decider = Decider { threshold, blocks: Blocks::new(simd, key), offset, lanes };
@@ -112,9 +107,7 @@ const fn within_block(index: u64) -> usize {
 /// Decides with one Philox block at a time, ties included.
 #[inline(always)]
 fn decide_one_by_one<S: Simd>(
-    threshold: Threshold,
-    key: Key,
-    offset: u64,
+    Draw { threshold, key, offset }: Draw,
     len: usize,
     sink: &mut impl Sink<S>,
 ) {

@@ -1,0 +1,155 @@
+//! What all operations that drop have in common: the probability, and which decisions a call takes.
+
+use crate::backend::dispatch;
+use crate::kernel::feature;
+use crate::kernel::map::Tensor;
+use crate::kernel::mask::{self, Draw, Fate, Threshold};
+use crate::{Backend, Error, Io, Key, Layout};
+
+/// 2^40: the denominator of the probabilities that are exact.
+const ONE: u64 = 1 << 40;
+
+/// A probability p and T = p·2^40, rounded half up.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Probability {
+    p: f64,
+    t: u64,
+}
+
+impl Probability {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "p is from 0 to 1"
+    )]
+    pub(crate) fn new(p: f64) -> Result<Self, Error> {
+        if !(0.0..=1.0).contains(&p) {
+            return Err(Error::Probability { found: p });
+        }
+        // Rounded half up. Adding 0.5 first would itself round.
+        let exact = p * ONE as f64;
+        let floor = exact as u64;
+        let t = floor + u64::from(exact - floor as f64 >= 0.5);
+        Ok(Self { p, t })
+    }
+
+    /// As it was given.
+    pub(crate) const fn given(&self) -> f64 {
+        self.p
+    }
+
+    /// What decides; nothing where everything is dropped.
+    pub(crate) const fn threshold(&self) -> Option<Threshold> {
+        if self.t == ONE { None } else { Some(Threshold::new(self.t)) }
+    }
+
+    /// T / 2^40.
+    #[expect(clippy::cast_precision_loss, reason = "exact: at most 2^40")]
+    pub(crate) const fn drop(&self) -> f64 {
+        self.t as f64 / ONE as f64
+    }
+
+    /// 1 − T / 2^40.
+    #[expect(clippy::cast_precision_loss, reason = "exact: at most 2^40")]
+    pub(crate) const fn keep(&self) -> f64 {
+        // Cannot wrap: T is at most 2^40.
+        ONE.wrapping_sub(self.t) as f64 / ONE as f64
+    }
+}
+
+/// Decisions: with which probability, from which number on, by which instruction set.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Drops {
+    pub(crate) probability: Probability,
+    /// The number of a call's first decision.
+    pub(crate) offset: u64,
+    pub(crate) backend: Backend,
+}
+
+impl Drops {
+    pub(crate) fn new(p: f64) -> Result<Self, Error> {
+        let probability = Probability::new(p)?;
+        Ok(Self { probability, offset: 0, backend: Backend::detect() })
+    }
+
+    pub(crate) const fn offset(self, offset: u64) -> Self {
+        Self { offset, ..self }
+    }
+
+    pub(crate) const fn backend(self, backend: Backend) -> Self {
+        Self { backend, ..self }
+    }
+
+    /// Whether the decision with a number is to keep. It is the tensor's number.
+    pub(crate) fn keep(&self, key: Key, number: u64) -> bool {
+        self.probability.threshold().is_some_and(|threshold| threshold.keeps(key, number))
+    }
+
+    /// The decisions of a key; nothing where everything is dropped.
+    pub(crate) fn draw(&self, key: Key) -> Option<Draw> {
+        let threshold = self.probability.threshold()?;
+        Some(Draw { threshold, key, offset: self.offset })
+    }
+
+    /// Checks that so many decisions have a number.
+    pub(crate) fn check(&self, len: usize) -> Result<(), Error> {
+        check_numbers(self.offset, len)
+    }
+
+    /// Gives every element of a call its fate, by a decision each.
+    pub(crate) fn elements(
+        &self,
+        names: [&'static str; 2],
+        io: Io<'_>,
+        key: Key,
+        fate: impl Fate<0>,
+    ) -> Result<(), Error> {
+        let len = io.input_len();
+        self.check(len)?;
+        io.check_as(names, len)?;
+        io.run(self.backend, |tensor| self.apply(key, tensor, fate));
+        Ok(())
+    }
+
+    /// Gives every channel of every sample its fate, by a decision each.
+    pub(crate) fn features(
+        &self,
+        (layout, names): (Layout, [&'static str; 2]),
+        io: Io<'_>,
+        key: Key,
+        fate: impl Fate<0>,
+    ) -> Result<(), Error> {
+        self.check(layout.instances())?;
+        io.check_as(names, layout.len())?;
+        io.run(self.backend, |tensor| match self.draw(key) {
+            // A decision an element: the same numbers in the same order.
+            _ if layout.spatial() == 1 => self.apply(key, tensor, fate),
+            Some(draw) => {
+                let samples = layout.samples(1);
+                dispatch!(self.backend, simd => feature::apply(simd, draw, fate, samples, tensor));
+            }
+            None => fill(tensor, fate.dropped()),
+        });
+        Ok(())
+    }
+
+    /// Gives every element of a tensor its fate.
+    pub(crate) fn apply(&self, key: Key, tensor: Tensor<'_>, fate: impl Fate<0>) {
+        let Some(draw) = self.draw(key) else { return fill(tensor, fate.dropped()) };
+        dispatch!(self.backend, simd => mask::apply(simd, draw, fate, [], tensor));
+    }
+}
+
+fn fill(mut tensor: Tensor<'_>, value: f32) {
+    tensor.output().fill(value);
+}
+
+/// Checks that `len` elements from number `offset` on all have a number: the last one that there is, is
+/// 2^64 − 1.
+pub(crate) fn check_numbers(offset: u64, len: usize) -> Result<(), Error> {
+    match (len as u64).checked_sub(1) {
+        Some(last) if offset.checked_add(last).is_none() => Err(Error::TooLarge),
+        _ => Ok(()),
+    }
+}
