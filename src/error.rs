@@ -61,6 +61,20 @@ pub enum Error {
     },
     /// A decoration of a call whose rows have gaps between them.
     Gaps,
+    /// The bounds of uniform numbers are out of order, or their difference is not finite.
+    Range {
+        /// The lower bound.
+        low: f32,
+        /// The upper bound.
+        high: f32,
+    },
+    /// A mean is not finite, or a deviation is negative or not finite.
+    Normal {
+        /// The mean.
+        mean: f32,
+        /// The standard deviation.
+        deviation: f32,
+    },
     /// A stream number is not below 2^62.
     Stream {
         /// The number that was passed.
@@ -91,6 +105,10 @@ impl fmt::Display for Error {
                 write!(f, "rows of {len} elements cannot be {stride} apart")
             }
             Self::Gaps => f.write_str("rows with gaps between them cannot be decorated"),
+            Self::Range { low, high } => write!(f, "there is no range from {low} to {high}"),
+            Self::Normal { mean, deviation } => {
+                write!(f, "there are no normal numbers with mean {mean} and deviation {deviation}")
+            }
             Self::Stream { found } => write!(f, "stream {found} is not below 2^62"),
         }
     }

@@ -75,6 +75,8 @@ pub(crate) mod lanes;
 pub(crate) mod map;
 pub(crate) mod mask;
 pub(crate) mod normalize;
+pub(crate) mod numbers;
+pub(crate) mod philox;
 pub(crate) mod reduce;
 pub(crate) mod row_backward;
 pub(crate) mod rows;

@@ -53,7 +53,10 @@ mod element;
 mod error;
 mod feature_alpha_dropout;
 mod feature_dropout;
+mod fill;
+mod gaussian_dropout;
 mod group_norm;
+mod init;
 mod instance_norm;
 mod io;
 mod kernel;
@@ -73,7 +76,10 @@ pub use element::Element;
 pub use error::Error;
 pub use feature_alpha_dropout::FeatureAlphaDropout;
 pub use feature_dropout::FeatureDropout;
+pub use fill::Fill;
+pub use gaussian_dropout::GaussianDropout;
 pub use group_norm::GroupNorm;
+pub use init::Init;
 pub use instance_norm::InstanceNorm;
 pub use io::{
     Activation, Affine, Given, Gradients, Io, Keep, Running, Saved, Source, Statistics, apart,

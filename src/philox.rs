@@ -9,7 +9,9 @@
 //! J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, "Parallel random numbers: as easy as 1, 2, 3",
 //! SC 2011. The counter layout is that of cuRAND's device API (subsequence = stream).
 
-use crate::Error;
+use crate::backend::dispatch;
+use crate::kernel::numbers::{self, Source};
+use crate::{Backend, Error};
 use core::convert::Infallible;
 use rand_core::{Rng, SeedableRng, TryRng};
 
@@ -254,6 +256,31 @@ impl Philox {
     }
 }
 
+/// For fewer blocks than this, vectors do not pay.
+const FEW_BLOCKS: usize = 8;
+
+impl Philox {
+    /// Word by word.
+    fn fill_words(&mut self, bytes: &mut [u8]) {
+        // rand_core's helper slices with a checked length; this form has no panic path.
+        for chunk in bytes.chunks_mut(4) {
+            let word = self.next_word().to_le_bytes();
+            for (byte, value) in chunk.iter_mut().zip(word) {
+                *byte = value;
+            }
+        }
+    }
+
+    /// Whole blocks, from the one that is there on, of which no word is used.
+    fn fill_blocks(&mut self, blocks: &mut [[u8; 16]]) {
+        let source = Source { key: self.key, block: self.block, skip: 0 };
+        let count = blocks.len() as u64;
+        let bytes = blocks.as_flattened_mut();
+        dispatch!(Backend::detect(), simd => numbers::bytes(simd, source, bytes));
+        self.seek(self.block.wrapping_add(count));
+    }
+}
+
 impl TryRng for Philox {
     type Error = Infallible;
 
@@ -266,14 +293,19 @@ impl TryRng for Philox {
         rand_core::utils::next_u64_via_u32(self)
     }
 
+    /// Those of the words, little-endian. What is used of a word uses it up.
     fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-        // rand_core's helper slices with a checked length; this form has no panic path.
-        for chunk in bytes.chunks_mut(4) {
-            let word = self.next_word().to_le_bytes();
-            for (byte, value) in chunk.iter_mut().zip(word) {
-                *byte = value;
-            }
+        // As many as are left of the block that is there.
+        let left = bytes.len().min(4 * usize::from(self.next.wrapping_neg() & 3));
+        let Some((first, rest)) = bytes.split_at_mut_checked(left) else { return Ok(()) };
+        self.fill_words(first);
+        let (blocks, rest) = rest.as_chunks_mut::<16>();
+        if blocks.len() < FEW_BLOCKS {
+            self.fill_words(blocks.as_flattened_mut());
+        } else {
+            self.fill_blocks(blocks);
         }
+        self.fill_words(rest);
         Ok(())
     }
 }

@@ -2,14 +2,13 @@
 //!
 //! One byte of Philox decides an element; where it ties with the threshold (1 in 256), a word of
 //! another domain refines it (docs/NUMERICS.md, section 13). One Philox block of four words serves
-//! sixteen elements, so eight blocks side by side ([`philox`]) serve a group of 128.
+//! sixteen elements, so eight blocks side by side ([`philox`](super::philox)) serve a group of 128.
 //!
 //! A group goes to its [`Sink`] at once, with ties kept ([`decide`](mod@decide)). Ties are put into a
 //! queue, refined when there are eight of them, and dropped after all where the word says so. So
 //! the main loop neither branches nor waits for them, and no lane of a refinement is wasted.
 
 mod decide;
-mod philox;
 
 use super::block::each;
 use super::lanes::{LANES, Value};

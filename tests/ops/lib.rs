@@ -18,6 +18,7 @@ pub mod batch_norm;
 pub mod call;
 pub mod dropout;
 pub mod drops;
+pub mod fill;
 pub mod group_norm;
 pub mod instance_norm;
 pub mod row_norm;
@@ -80,6 +81,10 @@ macro_rules! for_every_subject {
             feature_dropout_backward: $crate::drops::Backward<$crate::drops::Feature>,
             feature_alpha_dropout: $crate::drops::Forward<$crate::drops::FeatureAlpha>,
             feature_alpha_dropout_backward: $crate::drops::Backward<$crate::drops::FeatureAlpha>,
+            gaussian_dropout: $crate::fill::Forward,
+            gaussian_dropout_backward: $crate::fill::Backward,
+            uniform: $crate::fill::Uniform,
+            normal: $crate::fill::Normal,
         }
     };
 }

@@ -17,6 +17,7 @@ pub mod dropout;
 pub mod fold;
 pub mod group_norm;
 pub mod moments;
+pub mod numbers;
 pub mod philox;
 pub mod real;
 pub mod reduction;

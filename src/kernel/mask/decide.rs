@@ -1,7 +1,7 @@
 //! Which elements are kept.
 
+use super::super::philox::{BLOCKS, Blocks, LANE_ORDER, WORD, in_order};
 use super::Draw;
-use super::philox::{BLOCKS, Blocks, LANE_ORDER, WORD, in_order};
 use crate::philox::{Domain, Key};
 use core::ops::Range;
 use fearless_simd::{Select as _, Simd, SimdBase as _, SimdFrom as _, SimdMask as _};

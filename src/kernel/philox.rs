@@ -1,4 +1,4 @@
-//! Eight Philox blocks side by side.
+//! Eight Philox blocks side by side, for masks and for numbers.
 //!
 //! They are held in 64-bit lanes, one word a lane. A product of two 32-bit words is then one
 //! multiply instruction, its high word one shift, and the low word needs no operation at all: the
@@ -10,17 +10,17 @@ use fearless_simd::{Bytes as _, Simd, SimdBase as _, SimdCombine as _, SimdFrom 
 use fearless_simd::{SimdSplit as _, u8x64, u32x4, u32x16, u64x4, u64x8};
 
 /// Blocks that are computed together.
-pub(super) const BLOCKS: usize = 8;
+pub(crate) const BLOCKS: usize = 8;
 
 /// Which of eight blocks a lane holds, so that [`in_order`] is cheap.
-pub(super) const LANE_ORDER: [u64; BLOCKS] = [0, 2, 1, 3, 4, 6, 5, 7];
+pub(crate) const LANE_ORDER: [u64; BLOCKS] = [0, 2, 1, 3, 4, 6, 5, 7];
 
 /// The lower half of a lane.
-pub(super) const WORD: u64 = 0xFFFF_FFFF;
+pub(crate) const WORD: u64 = 0xFFFF_FFFF;
 
 /// The blocks of a key.
 #[derive(Clone, Copy)]
-pub(super) struct Blocks<S: Simd> {
+pub(crate) struct Blocks<S: Simd> {
     stream: u64,
     keys: RoundKeys<S>,
 }
@@ -44,14 +44,14 @@ fn round_keys<S: Simd>(simd: S, key: Key) -> RoundKeys<S> {
 
 impl<S: Simd> Blocks<S> {
     #[inline(always)]
-    pub(super) fn new(simd: S, key: Key) -> Self {
+    pub(crate) fn new(simd: S, key: Key) -> Self {
         Self { stream: key.stream(), keys: round_keys(simd, key) }
     }
 
     /// The blocks with these counters: each vector holds one of the four words, in the lower halves
     /// of its lanes.
     #[inline(always)]
-    pub(super) fn words(&self, simd: S, domain: Domain, counters: u64x8<S>) -> [u64x8<S>; 4] {
+    pub(crate) fn words(&self, simd: S, domain: Domain, counters: u64x8<S>) -> [u64x8<S>; 4] {
         let all = |x: u64| u64x8::simd_from(simd, x);
         let stream = self.stream | (domain as u64) << 62;
         let c = [counters, counters >> 32, all(stream), all(stream >> 32)];
@@ -84,7 +84,7 @@ fn round<S: Simd>(
 
 /// The bytes of eight blocks that lie in [`LANE_ORDER`], block after block.
 #[inline(always)]
-pub(super) fn in_order<S: Simd>([c0, c1, c2, c3]: [u64x8<S>; 4]) -> [u8x64<S>; 2] {
+pub(crate) fn in_order<S: Simd>([c0, c1, c2, c3]: [u64x8<S>; 4]) -> [u8x64<S>; 2] {
     let words = u64x8::simd_from(c0.simd, WORD);
     // Two words of a block, and the other two.
     let (low_a, low_b) = ((c0 & words) | (c1 << 32)).split();
