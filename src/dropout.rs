@@ -122,7 +122,7 @@ impl Dropout {
         match self.scaling {
             Scaling::AtInference => 1.0,
             Scaling::Inverted if self.drops.probability.threshold().is_none() => 0.0,
-            Scaling::Inverted => narrow(1.0 / self.drops.probability.keep()),
+            Scaling::Inverted => narrow(self.drops.probability.inverse_keep()),
         }
     }
 
@@ -161,18 +161,7 @@ impl Dropout {
     /// [`Error::Length`] for `y` if the lengths differ.
     pub fn infer(&self, io: Io<'_>) -> Result<(), Error> {
         io.check(io.input_len())?;
-        io.run(self.drops.backend, |tensor| match tensor {
-            Tensor::Apart(x, y) => {
-                for (y, x) in y.iter_mut().zip(x) {
-                    *y = self.inferred(*x);
-                }
-            }
-            Tensor::InPlace(x) => {
-                for x in x {
-                    *x = self.inferred(*x);
-                }
-            }
-        });
+        io.run(self.drops.backend, |tensor| tensor.map_each(|x| self.inferred(x)));
         Ok(())
     }
 

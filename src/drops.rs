@@ -17,20 +17,22 @@ pub(crate) struct Probability {
 }
 
 impl Probability {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "p is from 0 to 1"
-    )]
-    pub(crate) fn new(p: f64) -> Result<Self, Error> {
-        if !(0.0..=1.0).contains(&p) {
+    /// By the bits of p, so that no binary64 is computed with where that takes code.
+    pub(crate) const fn new(p: f64) -> Result<Self, Error> {
+        const FRACTION_BITS: u32 = f64::MANTISSA_DIGITS - 1;
+        /// What a fraction counts for exponent 0, in powers of 1/2 of a 2^-40th.
+        const STEPS: u64 = 1023 + FRACTION_BITS as u64 - 40;
+        let bits = if p == 0.0 { 0 } else { p.to_bits() };
+        // Negative numbers and NaN are greater, as bits.
+        if bits > 1.0_f64.to_bits() {
             return Err(Error::Probability { found: p });
         }
-        // Rounded half up. Adding 0.5 first would itself round.
-        let exact = p * ONE as f64;
-        let floor = exact as u64;
-        let t = floor + u64::from(exact - floor as f64 >= 0.5);
+        let exponent = bits >> FRACTION_BITS;
+        let hidden = if exponent > 0 { 1 << FRACTION_BITS } else { 0 };
+        let fraction = bits & ((1 << FRACTION_BITS) - 1) | hidden;
+        // p is fraction·2^-shift of a 2^-40th.
+        let shift = STEPS.wrapping_sub(exponent);
+        let t = if shift < 64 { fraction.wrapping_add(1 << (shift - 1)) >> shift } else { 0 };
         Ok(Self { p, t })
     }
 
@@ -48,6 +50,13 @@ impl Probability {
     #[expect(clippy::cast_precision_loss, reason = "exact: at most 2^40")]
     pub(crate) const fn drop(&self) -> f64 {
         self.t as f64 / ONE as f64
+    }
+
+    /// 2^40 / (2^40 − T): what dropout multiplies kept elements by.
+    #[expect(clippy::cast_precision_loss, reason = "exact: at most 2^40")]
+    pub(crate) const fn inverse_keep(&self) -> f64 {
+        // Not 1 / keep(), which is the same but takes a product of two binary64 numbers.
+        ONE as f64 / ONE.wrapping_sub(self.t) as f64
     }
 
     /// 1 − T / 2^40.

@@ -98,7 +98,7 @@ impl FeatureDropout {
     #[must_use]
     pub const fn scale(&self) -> f32 {
         match self.drops.probability.threshold() {
-            Some(_) => narrow(1.0 / self.drops.probability.keep()),
+            Some(_) => narrow(self.drops.probability.inverse_keep()),
             None => 0.0,
         }
     }

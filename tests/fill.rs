@@ -7,7 +7,7 @@
 )]
 
 use evenkeel::{Backend, Error, Fill, GaussianDropout, Init, Key, Philox, apart};
-use ops::oracle::ulp;
+use ops::oracle::{distribution, ulp};
 use ops::reference::numbers::standard_normal;
 use rand_core::Rng as _;
 
@@ -70,25 +70,6 @@ fn bytes_in_bulk() {
             assert_eq!(bulk.next_u32(), single.next_u32(), "{start} {len}");
         }
     }
-}
-
-/// Φ(z), by the continued fraction of the tail (Abramowitz and Stegun 26.2.14) or the series of the
-/// middle (26.2.11).
-fn distribution(z: f64) -> f64 {
-    let density = (-z * z / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
-    if z.abs() > 2.5 {
-        let depth = 200;
-        let fraction = (1..=depth).rev().fold(z.abs(), |rest, k| z.abs() + f64::from(k) / rest);
-        let tail = density / fraction;
-        return if z < 0.0 { tail } else { 1.0 - tail };
-    }
-    let (mut term, mut sum, mut k) = (z, z, 1.0);
-    while term.abs() > 1e-18 {
-        k += 2.0;
-        term *= z * z / k;
-        sum += term;
-    }
-    0.5 + density * sum
 }
 
 /// z is Φ⁻¹ of its word within 6 ulp: its error is what Φ(z) is off, over the density.

@@ -101,6 +101,9 @@ fn readme_has_the_numbers_of_the_budgets() {
         ("AlphaDropout::forward", "alpha_dropout_forward"),
         ("FeatureDropout::forward", "feature_dropout_forward"),
         ("FeatureAlphaDropout::forward", "feature_alpha_dropout_forward"),
+        ("GaussianDropout::forward", "gaussian_dropout_forward"),
+        ("Fill::uniform", "fill_uniform"),
+        ("Fill::normal", "fill_normal"),
         ("Moments::of", "moments_of"),
         ("Moments::push", "moments_push"),
     ];

@@ -158,6 +158,7 @@ fn check(case: &Case, recording: &Recording) {
         Op::Fold { .. } | Op::FoldTransposed { .. } => checker.fold(),
         Op::Dropout { p, offset } => checker.dropout(p, offset),
         Op::Drops { p } => checker.drops(p),
+        Op::Numbers { offset } => checker.numbers(offset),
         Op::Words => checker.words(),
     }
 }
@@ -477,6 +478,34 @@ impl Checker<'_> {
                 let terms = (x * factor).abs() + shift.abs() + dropped.abs();
                 self.near(name, i, y, expected, 1.51 * f64::from(f32::EPSILON) * terms);
             }
+        }
+    }
+
+    fn numbers(&self, offset: u64) {
+        let key = golden_cases::dropout_key().expect("the stream is small enough");
+        let word = |i: usize| {
+            let number = offset + i as u64;
+            let [w0, w1, w2, w3] = reference_block(number / 4, key.seed(), key.stream());
+            [w0, w1, w2, w3][(number % 4) as usize]
+        };
+        let near = |name: &str, i: usize, found: f64, expected: f64, limit: f64| {
+            let case = self.case.name;
+            assert!((found - expected).abs() <= limit, "{case} {name}[{i}]: {found}, {expected}");
+        };
+        let x = self.recording.input("x");
+        for (i, &found) in self.recording.output("uniform").iter().enumerate() {
+            near("uniform", i, found, f64::from(word(i)) / 2_f64.powi(31) - 0.5, 3e-7);
+        }
+        let z: Vec<f64> = (0..x.len()).map(|i| oracle::normal_quantile(word(i))).collect();
+        for (i, &found) in self.recording.output("normal").iter().enumerate() {
+            near("normal", i, found, 0.5 + 2.0 * z[i], 6e-6);
+        }
+        for (i, &found) in self.recording.output("gaussian").iter().enumerate() {
+            let expected = x[i] * (1.0 + z[i] * (0.3_f64 / 0.7).sqrt());
+            near("gaussian", i, found, expected, 4e-6 * x[i].abs());
+        }
+        for (i, &found) in self.recording.output("words").iter().enumerate() {
+            near("words", i, found, word(i).into(), 0.0);
         }
     }
 

@@ -66,16 +66,14 @@ fn one_by_one(draw: Draw, fate: impl Fate<0>, samples: Samples, tensor: &mut Ten
     for sample in 0..batch {
         for channel in 0..channels {
             let keep = draw.keeps(sample * channels + channel);
-            let (first, step) = match planes {
-                true => (samples.plane(sample, channel), 1),
-                false => (samples.plane(sample, 0) + channel, channels),
-            };
-            for i in 0..rows {
-                tensor.set(
-                    first + i * step,
-                    #[inline(always)]
-                    |x| if keep { fate.kept(x, []) } else { fate.dropped() },
-                );
+            let value = |x| if keep { fate.kept(x, []) } else { fate.dropped() };
+            if planes {
+                tensor.piece(samples.plane(sample, channel), rows).map_each(value);
+            } else {
+                let first = samples.plane(sample, 0) + channel;
+                for row in 0..rows {
+                    tensor.set(first + row * channels, value);
+                }
             }
         }
     }

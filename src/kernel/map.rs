@@ -43,6 +43,15 @@ impl Tensor<'_> {
         }
     }
 
+    /// Writes f(x) for every element, one by one.
+    #[inline(always)]
+    pub(crate) fn map_each(self, f: impl Fn(f32) -> f32) {
+        match self {
+            Self::Apart(x, y) => y.iter_mut().zip(x).for_each(|(y, x)| *y = f(*x)),
+            Self::InPlace(x) => x.iter_mut().for_each(|x| *x = f(*x)),
+        }
+    }
+
     /// The elements from `start` on, `len` of them.
     #[inline(always)]
     pub(crate) fn piece(&mut self, start: usize, len: usize) -> Tensor<'_> {

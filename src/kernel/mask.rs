@@ -13,6 +13,7 @@ mod decide;
 use super::block::each;
 use super::lanes::{LANES, Value};
 use super::map::Tensor;
+use super::rows::part;
 use crate::Key;
 use crate::io::get;
 use decide::{GROUP, Sink, decide};
@@ -158,6 +159,34 @@ impl<S: Simd, F: Fate<OTHERS>, const OTHERS: usize> Sink<S> for Apply<'_, F, OTH
     }
 
     #[inline(always)]
+    fn some(&mut self, start: usize, bytes: &[u8], keeps: impl Fn(usize, u8) -> bool) {
+        let Self { tensor, others, fate } = self;
+        let others = each(
+            *others,
+            [].as_slice(),
+            #[inline(always)]
+            |x| part(x, start, bytes.len()),
+        );
+        // Copied first, so that there is one loop: this is for small machines, and for few elements.
+        let y = match tensor.piece(start, bytes.len()) {
+            Tensor::Apart(x, y) => {
+                y.iter_mut().zip(x).for_each(|(y, x)| *y = *x);
+                y
+            }
+            Tensor::InPlace(y) => y,
+        };
+        for (i, (y, byte)) in y.iter_mut().zip(bytes).enumerate() {
+            let others = each(
+                others,
+                0.0,
+                #[inline(always)]
+                |x| get(x, i),
+            );
+            *y = if keeps(i, *byte) { fate.kept(*y, others) } else { fate.dropped() };
+        }
+    }
+
+    #[inline(always)]
     fn revise(&mut self, position: usize, keep: u32) {
         if let Some(y) = self.tensor.output().get_mut(position) {
             let dropped = self.fate.dropped().to_bits() & !keep;
@@ -283,6 +312,13 @@ impl<S: Simd> Sink<S> for Pack<'_> {
     fn one(&mut self, position: usize, keep: bool) {
         if let Some(byte) = self.mask.get_mut(position / 8) {
             *byte |= u8::from(keep) << (position % 8);
+        }
+    }
+
+    #[inline(always)]
+    fn some(&mut self, start: usize, bytes: &[u8], keeps: impl Fn(usize, u8) -> bool) {
+        for (i, byte) in bytes.iter().enumerate() {
+            Sink::<S>::one(self, start + i, keeps(i, *byte));
         }
     }
 

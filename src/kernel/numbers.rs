@@ -191,6 +191,10 @@ fn standard_normal<W: Word>(word: W) -> W::Number {
     let r = q.all(0.180_625) - q * q;
     let middle = q * ratio(r, [59.109_375, 159.291_14, 50.434_273, 3.387_132_6], MIDDLE);
 
+    let far = q.greater(q.all(0.425)) | q.all(-0.425).greater(q);
+    if !<W::Number>::any(far) {
+        return middle;
+    }
     // The distance to the nearer end: the bits of a negative number are flipped.
     let negative = q.all(0.0).greater(q);
     let (below, above) = (word.rounded(), word.flipped(u32::MAX).rounded());
@@ -198,8 +202,6 @@ fn standard_normal<W: Word>(word: W) -> W::Number {
     let r = (q.all(0.0) - logarithm(W::of(distance))).root() - q.all(1.6);
     let tail = ratio(r, [0.170_238_21, 1.306_728_5, 2.756_815_4, 1.423_437_2], TAIL);
     let tail = Value::select(negative, q.all(0.0) - tail, tail);
-
-    let far = q.greater(q.all(0.425)) | q.all(-0.425).greater(q);
     Value::select(far, tail, middle)
 }
 

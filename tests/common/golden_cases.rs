@@ -16,9 +16,9 @@
 use evenkeel::philox::philox4x32;
 use evenkeel::{
     Affine, AlphaDropout, Backend, BatchNorm, Dropout, Error, FeatureAlphaDropout, FeatureDropout,
-    Given, Gradients, GroupNorm, InstanceNorm, Keep, Key, LayerNorm, Layout, Moments, Momentum,
-    Philox, RmsNorm, Rows, Running, RunningVariance, Saved, Standardize, Statistics, Weight, apart,
-    in_place,
+    Fill, GaussianDropout, Given, Gradients, GroupNorm, InstanceNorm, Keep, Key, LayerNorm, Layout,
+    Moments, Momentum, Philox, RmsNorm, Rows, Running, RunningVariance, Saved, Standardize,
+    Statistics, Weight, apart, in_place,
 };
 use rand_core::Rng;
 
@@ -81,6 +81,8 @@ pub(crate) enum Op {
     Dropout { p: f64, offset: u64 },
     /// Alpha dropout both ways, feature dropout and feature alpha dropout.
     Drops { p: f64 },
+    /// Words, uniform and normal numbers, and Gaussian dropout.
+    Numbers { offset: u64 },
     /// Generator words, from the block function and from [`Philox`], and [`Key::fold_in`].
     Words,
 }
@@ -256,6 +258,8 @@ pub(crate) const CASES: &[Case] = &[
     case("drops-first", Op::Drops { p: 0.3 }, First(3, 5, 21), UNIT),
     case("drops-last", Op::Drops { p: 0.3 }, Last(2, 9, 19), UNIT),
     case("drops-dense", Op::Drops { p: 0.01 }, Dense(9, 37), UNIT),
+    case("numbers", Op::Numbers { offset: 0 }, Dense(1, 400), UNIT),
+    case("numbers-offset-2^36", Op::Numbers { offset: (1 << 36) - 7 }, Dense(1, 77), UNIT),
 ];
 
 /// One array that a case read or wrote.
@@ -473,6 +477,7 @@ pub(crate) fn run(
             dropout(op, layout, arena, observer)
         }
         Op::Drops { p } => drops(p, layout, (arena, backend), observer),
+        Op::Numbers { offset } => numbers(offset, layout, (arena, backend), observer),
         Op::Words => words(observer),
     }
 }
@@ -887,6 +892,30 @@ fn drops(
     observer.output("feature", Values::F32(y));
     both.forward(apart(x, y), key)?;
     observer.output("feature alpha", Values::F32(y));
+    Ok(())
+}
+
+fn numbers(
+    offset: u64,
+    layout: Layout,
+    (mut arena, backend): (Arena<'_>, Backend),
+    observer: &mut impl Observer,
+) -> Result<(), Error> {
+    let x = arena.data("x", layout);
+    let y = arena.take(layout.len());
+    let key = dropout_key()?;
+    let fill = Fill::new(key).offset(offset).backend(backend);
+    observer.input("x", x);
+    fill.uniform(y, -0.5, 1.5)?;
+    observer.output("uniform", Values::F32(y));
+    fill.normal(y, 0.5, 2.0)?;
+    observer.output("normal", Values::F32(y));
+    let gaussian = GaussianDropout::new(0.3)?.offset(offset).backend(backend);
+    gaussian.forward(apart(x, y), key)?;
+    observer.output("gaussian", Values::F32(y));
+    let mut words = [0; 37];
+    fill.words(&mut words)?;
+    observer.output("words", Values::U32(&words));
     Ok(())
 }
 

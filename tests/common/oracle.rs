@@ -463,3 +463,37 @@ pub fn ulp_error(got: f32, want: f64, scale: f64) -> f64 {
 pub fn output_scale(y: f64, gamma: f64, beta: f64) -> f64 {
     y.abs().max(gamma.abs() + beta.abs())
 }
+
+/// Φ(z), by the continued fraction of the tail (Abramowitz and Stegun 26.2.14) or the series of the
+/// middle (26.2.11).
+pub fn distribution(z: f64) -> f64 {
+    let density = (-z * z / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    if z.abs() > 2.5 {
+        let depth = 200;
+        let fraction = (1..=depth).rev().fold(z.abs(), |rest, k| z.abs() + f64::from(k) / rest);
+        let tail = density / fraction;
+        return if z < 0.0 { tail } else { 1.0 - tail };
+    }
+    let (mut term, mut sum, mut k) = (z, z, 1.0);
+    while term.abs() > 1e-18 {
+        k += 2.0;
+        term *= z * z / k;
+        sum += term;
+    }
+    0.5 + density * sum
+}
+
+/// Φ⁻¹((word + 1/2)·2^-32), by bisection.
+pub fn normal_quantile(word: u32) -> f64 {
+    let place = (f64::from(word) + 0.5) / 2.0_f64.powi(32);
+    let (mut low, mut high) = (-7.0, 7.0);
+    for _ in 0..60 {
+        let middle = (low + high) / 2.0;
+        if distribution(middle) < place {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    (low + high) / 2.0
+}

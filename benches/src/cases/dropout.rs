@@ -3,7 +3,8 @@
 use std::hint::black_box;
 
 use evenkeel::{
-    AlphaDropout, Backend, Dropout, FeatureDropout, Key, Layout, Scaling, apart, in_place,
+    AlphaDropout, Backend, Dropout, FeatureDropout, Fill, GaussianDropout, Key, Layout, Scaling,
+    apart, in_place,
 };
 
 use super::{Case, Work};
@@ -32,6 +33,7 @@ pub fn cases(backend: Backend) -> Vec<Case> {
         [("forward_in_place", forward_in_place), ("backward", backward), ("infer", infer)];
     cases.extend(others.map(|(op, build)| case(backend, op, build, dropout, 1 << 15)));
     cases.extend([1 << 15, 32 * 64 * 56 * 56].map(|len| alpha(backend, len)));
+    cases.extend(numbers(backend));
     cases.extend(["first", "last"].map(|layout| feature(backend, layout)));
     cases
 }
@@ -52,6 +54,48 @@ fn alpha(backend: Backend, elements: usize) -> Case {
         elements,
         build: Box::new(build),
     }
+}
+
+/// Numbers, and Gaussian dropout; in the second-level cache.
+fn numbers(backend: Backend) -> [Case; 4] {
+    const LEN: usize = 1 << 15;
+    let fill = move |key| Fill::new(key).backend(backend);
+    let gaussian = GaussianDropout::new(0.3).expect("p is a probability").backend(backend);
+    let case = |op: &str, build: Box<dyn Fn() -> Work>| Case {
+        op: op.to_owned(),
+        shape: LEN.to_string(),
+        layout: "-",
+        backend: backend.name(),
+        elements: LEN,
+        build,
+    };
+    let words = move || {
+        let (mut key, mut words) = (keys(), vec![0; LEN]);
+        Work::new(LEN, move |_, _| {
+            fill(key()).words(&mut words).expect(VALID);
+            black_box(&words);
+        })
+    };
+    let uniform = move || {
+        let mut key = keys();
+        Work::new(LEN, move |_, y| fill(key()).uniform(y, -1.0, 1.0).expect(VALID))
+    };
+    let normal = move || {
+        let mut key = keys();
+        Work::new(LEN, move |_, y| fill(key()).normal(y, 0.0, 1.0).expect(VALID))
+    };
+    let dropout = move || {
+        let mut key = keys();
+        Work::new(LEN, move |[x, _], y| {
+            gaussian.forward(apart(x, y), key()).expect(VALID);
+        })
+    };
+    [
+        case("fill/words", Box::new(words)),
+        case("fill/uniform", Box::new(uniform)),
+        case("fill/normal", Box::new(normal)),
+        case("gaussian_dropout/forward, p = 0.3", Box::new(dropout)),
+    ]
 }
 
 fn feature(backend: Backend, layout: &'static str) -> Case {

@@ -6,9 +6,9 @@
 // Brings the panic handler, without which a static library can't be.
 use board as _;
 use evenkeel::{
-    Affine, AlphaDropout, BatchNorm, Dropout, Error, FeatureAlphaDropout, FeatureDropout, Given,
-    Gradients, GroupNorm, InstanceNorm, Keep, Key, LayerNorm, Layout, Moments, RmsNorm, Rows,
-    Running, Saved, Standardize, Statistics, Weight, apart, in_place,
+    Affine, AlphaDropout, BatchNorm, Dropout, Error, FeatureAlphaDropout, FeatureDropout, Fill,
+    GaussianDropout, Given, Gradients, GroupNorm, InstanceNorm, Keep, Key, LayerNorm, Layout,
+    Moments, RmsNorm, Rows, Running, Saved, Standardize, Statistics, Weight, apart, in_place,
 };
 
 type Status = Result<(), Error>;
@@ -176,6 +176,11 @@ ops! {
         }
         dropout_forward(a) { Dropout::new(0.3)?.forward(in_place(a.y), Key::new(1)) }
         alpha_dropout_forward(a) { AlphaDropout::new(0.3)?.forward(in_place(a.y), Key::new(1)) }
+        gaussian_dropout_forward(a) {
+            GaussianDropout::new(0.3)?.forward(in_place(a.y), Key::new(1))
+        }
+        fill_uniform(a) { Fill::new(Key::new(1)).uniform(a.y, -1.0, 1.0) }
+        fill_normal(a) { Fill::new(Key::new(1)).normal(a.y, 0.0, 1.0) }
         moments_of(a) {
             a.moments.fill(Moments::of(a.x));
             Ok(())

@@ -11,9 +11,9 @@ use core::panic::PanicInfo;
 use evenkeel::philox::philox4x32;
 use evenkeel::{
     Activation, Affine, AlphaDropout, Backend, BatchNorm, Constant, Dropout, Error,
-    FeatureAlphaDropout, FeatureDropout, Given, Gradients, GroupNorm, InstanceNorm, Keep, Key,
-    LayerNorm, Layout, Moments, Momentum, Philox, RmsNorm, Rows, Running, RunningVariance, Saved,
-    Scaling, Standardize, Statistics, Weight, apart, in_place,
+    FeatureAlphaDropout, FeatureDropout, Fill, GaussianDropout, Given, Gradients, GroupNorm, Init,
+    InstanceNorm, Keep, Key, LayerNorm, Layout, Moments, Momentum, Philox, RmsNorm, Rows, Running,
+    RunningVariance, Saved, Scaling, Standardize, Statistics, Weight, apart, in_place,
 };
 use rand_core::{Rng, SeedableRng};
 
@@ -58,6 +58,10 @@ pub struct Arguments<'a> {
     alpha_dropout: AlphaDropout,
     feature_dropout: FeatureDropout,
     feature_alpha_dropout: FeatureAlphaDropout,
+    gaussian_dropout: GaussianDropout,
+    fill: Fill,
+    init: Init,
+    plain: &'a mut [u32],
     scaling: Scaling,
     momentum: Momentum,
     running_variance: RunningVariance,
@@ -418,6 +422,31 @@ exports! {
     check_feature_alpha_dropout_backward(a) -> Status { a.feature_alpha_dropout.backward(apart(a.dy, a.y), a.key) }
     check_feature_alpha_dropout_backward_in_place(a) -> Status { a.feature_alpha_dropout.backward(in_place(a.y), a.key) }
     check_feature_alpha_dropout_keep(a) -> bool { a.feature_alpha_dropout.keep(a.key, a.index) }
+
+    check_gaussian_dropout_new(a) -> Result<GaussianDropout, Error> {
+        GaussianDropout::new(a.number)
+    }
+    check_gaussian_dropout_options(a) -> (f64, f32) {
+        a.gaussian_dropout = a.gaussian_dropout.offset(a.index);
+        (a.gaussian_dropout.p(), a.gaussian_dropout.deviation())
+    }
+    check_gaussian_dropout_forward(a) -> Status {
+        a.gaussian_dropout.forward(apart(a.x, a.y), a.key)
+    }
+    check_gaussian_dropout_forward_in_place(a) -> Status {
+        a.gaussian_dropout.forward(in_place(a.y), a.key)
+    }
+    check_gaussian_dropout_forward_decorated(a) -> Status {
+        a.gaussian_dropout.forward(decorated!(a, apart(a.x, a.y)), a.key)
+    }
+    check_gaussian_dropout_backward(a) -> Status {
+        a.gaussian_dropout.backward(apart(a.dy, a.y), a.key)
+    }
+    check_fill_new(a) -> Fill { Fill::new(a.key).offset(a.index) }
+    check_fill_words(a) -> Status { a.fill.words(a.plain) }
+    check_fill_uniform(a) -> Status { a.fill.uniform(a.y, a.number as f32, 1.0) }
+    check_fill_normal(a) -> Status { a.fill.normal(a.y, a.number as f32, a.number as f32) }
+    check_init(a) -> Status { a.init.fill(a.y, a.fill) }
 
     // Must not link: proof that the check can fail.
     control_indexing(a) -> f32 { a.x[a.sizes[0]] }

@@ -49,7 +49,9 @@ impl Threshold {
         byte > self.byte || (byte == self.byte && self.tie_keeps(key, index))
     }
 
-    /// Whether an element whose byte ties is kept.
+    /// Whether an element whose byte ties is kept. Few do.
+    #[cold]
+    #[inline(never)]
     fn tie_keeps(self, key: Key, index: u64) -> bool {
         self.word == 0 || pick(key.block(Domain::Refinement, index / 4), index) >= self.word
     }
@@ -70,6 +72,9 @@ fn pick([w0, w1, w2, w3]: [u32; 4], index: u64) -> u32 {
 pub(super) trait Sink<S: Simd> {
     /// Takes one element.
     fn one(&mut self, position: usize, keep: bool);
+    /// Takes elements from `start` on, one for each byte; the function says of a place and a byte whether
+    /// it is kept.
+    fn some(&mut self, start: usize, bytes: &[u8], keeps: impl Fn(usize, u8) -> bool);
     /// Takes a group of elements from `start` on; the mask says which are kept.
     fn group(&mut self, simd: S, start: usize, keep: [mask8x64<S>; 2]);
     /// Drops an element of a group after all, if `keep` is 0. Otherwise all its bits are set.
@@ -113,14 +118,18 @@ fn decide_one_by_one<S: Simd>(
 ) {
     let mut position = 0;
     while position < len {
-        let mut index = offset.wrapping_add(position as u64);
-        let words = key.block(Domain::Words, index / PER_BLOCK).map(u32::to_le_bytes);
-        let bytes = words.as_flattened().iter().skip(within_block(index));
-        for byte in bytes.take(len - position) {
-            sink.one(position, threshold.byte_keeps(*byte, key, index));
-            position += 1;
-            index = index.wrapping_add(1);
-        }
+        let index = offset.wrapping_add(position as u64);
+        let [w0, w1, w2, w3] = key.block(Domain::Words, index / PER_BLOCK);
+        let bytes = [w0.to_le_bytes(), w1.to_le_bytes(), w2.to_le_bytes(), w3.to_le_bytes()];
+        let bytes = bytes.as_flattened().get(within_block(index)..).unwrap_or(&[]);
+        let bytes = bytes.get(..len - position).unwrap_or(bytes);
+        sink.some(
+            position,
+            bytes,
+            #[inline(always)]
+            |i, byte| threshold.byte_keeps(byte, key, index.wrapping_add(i as u64)),
+        );
+        position += bytes.len();
     }
 }
 
