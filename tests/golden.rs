@@ -157,6 +157,7 @@ fn check(case: &Case, recording: &Recording) {
         Op::Moments => checker.moments(),
         Op::Fold { .. } | Op::FoldTransposed { .. } => checker.fold(),
         Op::Dropout { p, offset } => checker.dropout(p, offset),
+        Op::Selu => checker.selu(),
         Op::Words => checker.words(),
     }
 }
@@ -447,6 +448,11 @@ impl Checker<'_> {
         }
         let bits: u32 = mask.iter().map(|&byte| (byte as u8).count_ones()).sum();
         assert!(bits as usize <= x.len(), "bits after the last element are 0");
+    }
+
+    fn selu(&self) {
+        self.array("y", 2.0, |i| (oracle::selu(self.x()[i]), 0.0));
+        self.array("dx", 1.5, |i| (oracle::selu_slope(self.x()[i]), 0.0));
     }
 
     fn words(&self) {

@@ -2,9 +2,9 @@
 
 use core::marker::PhantomData;
 use core::ops::{Add, BitAnd, BitOr, Div, Mul, Not, Sub};
+use fearless_simd::{Bytes as _, SimdMask as _, SimdSplit as _};
 use fearless_simd::{MaskNarrow as _, MaskWiden as _, SimdNarrow as _, SimdWiden as _};
 use fearless_simd::{Select as _, Simd, SimdBase as _, SimdFloat as _, SimdFrom as _};
-use fearless_simd::{Bytes as _, SimdMask as _, SimdSplit as _};
 use fearless_simd::{f32x16, f64x8, mask32x16, mask64x8, u32x16};
 
 /// The number of lanes of every kernel on every target.

@@ -17,7 +17,7 @@ use evenkeel::philox::philox4x32;
 use evenkeel::{
     Affine, Backend, BatchNorm, Dropout, Error, Given, Gradients, GroupNorm, InstanceNorm, Keep,
     Key, LayerNorm, Layout, Moments, Momentum, Philox, RmsNorm, Rows, Running, RunningVariance,
-    Saved, Standardize, Statistics, Weight, apart, in_place,
+    Saved, Selu, Standardize, Statistics, Weight, apart, in_place,
 };
 use rand_core::Rng;
 
@@ -78,6 +78,8 @@ pub(crate) enum Op {
     FoldTransposed { inputs: usize, groups: usize, kernel: usize },
     /// `Dropout::forward` and `write_mask`.
     Dropout { p: f64, offset: u64 },
+    /// `Selu::forward`, and `backward` of ones.
+    Selu,
     /// Generator words, from the block function and from [`Philox`], and [`Key::fold_in`].
     Words,
 }
@@ -250,6 +252,12 @@ pub(crate) const CASES: &[Case] = &[
     case("dropout-0", Op::Dropout { p: 0.0, offset: 1 }, Dense(1, 40), UNIT),
     case("dropout-1", Op::Dropout { p: 1.0, offset: 1 }, Dense(1, 40), UNIT),
     case("philox-words", Op::Words, Dense(1, 1), UNIT),
+    // Activations: the polynomial alone, some powers of two, and down to where e^x is subnormal or none.
+    case("selu-0.3", Op::Selu, Dense(1, 300), uniform(0.3, 0.0)),
+    case("selu-20", Op::Selu, Dense(1, 500), uniform(20.0, -5.0)),
+    case("selu-110", Op::Selu, Dense(1, 500), uniform(16.0, -95.0)),
+    case("selu-1e-40", Op::Selu, Dense(1, 40), uniform(1e-40, 0.0)),
+    case("selu-1e30", Op::Selu, Dense(1, 40), uniform(1e30, 0.0)),
 ];
 
 /// One array that a case read or wrote.
@@ -466,6 +474,7 @@ pub(crate) fn run(
             let op = Dropout::new(p)?.offset(offset).backend(backend);
             dropout(op, layout, arena, observer)
         }
+        Op::Selu => selu(Selu::new().backend(backend), layout, arena, observer),
         Op::Words => words(observer),
     }
 }
@@ -856,6 +865,23 @@ fn dropout(
     op.write_mask(layout.len(), key, mask)?;
     observer.output("y", Values::F32(y));
     observer.output("mask", Values::U8(mask));
+    Ok(())
+}
+
+fn selu(
+    op: Selu,
+    layout: Layout,
+    mut arena: Arena<'_>,
+    observer: &mut impl Observer,
+) -> Result<(), Error> {
+    let x = arena.data("x", layout);
+    let (y, dx) = (arena.take(layout.len()), arena.take(layout.len()));
+    observer.input("x", x);
+    op.forward(apart(x, y))?;
+    dx.fill(1.0);
+    op.backward(in_place(dx), x)?;
+    observer.output("y", Values::F32(y));
+    observer.output("dx", Values::F32(dx));
     Ok(())
 }
 
