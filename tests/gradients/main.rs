@@ -79,18 +79,21 @@ fn off_zero(arrays: &mut Arrays) {
     arrays.write("x", x);
 }
 
-/// (f(v + h) − f(v − h)) / 2h for every element of `values`.
-fn differences(values: &[f64], loss: impl Fn(&[f64]) -> f64) -> Vec<f64> {
+/// (f(v + h) − f(v − h)) / 2h for every element v of `values`, where f is Σ dy·y. Of each y by itself,
+/// so that large ones which do not depend on v leave no rounding.
+fn differences(values: &[f64], dy: &[f64], y: impl Fn(&[f64]) -> Vec<f64>) -> Vec<f64> {
     let mut moved = values.to_vec();
     let mut out = Vec::with_capacity(values.len());
     for (i, &v) in values.iter().enumerate() {
         moved[i] = v + STEP;
-        let above = loss(&moved);
+        let above = y(&moved);
         moved[i] = v - STEP;
-        let below = loss(&moved);
+        let below = y(&moved);
         moved[i] = v;
+        let moves =
+            above.iter().zip(&below).zip(dy).map(|((above, below), dy)| dy * (above - below));
         // The step that was taken, after rounding.
-        out.push((above - below) / ((v + STEP) - (v - STEP)));
+        out.push(oracle::sum(moves) / ((v + STEP) - (v - STEP)));
     }
     out
 }
@@ -101,14 +104,11 @@ fn numeric<S: Subject>(case: &Case<S::Options>, arrays: &Arrays) -> Option<[Vec<
     let gamma = if arrays.has("gamma") { arrays.wide("gamma") } else { Vec::new() };
     let beta = oracle::widen(&Source::new(5).normals(gamma.len()));
     S::forward(case, arrays, [&x, &gamma, &beta])?;
-    let loss = |point: [&[f64]; 3]| {
-        let y = S::forward(case, arrays, point).expect("as above");
-        oracle::sum(y.iter().zip(&dy).map(|(y, dy)| y * dy))
-    };
+    let y = |point: [&[f64]; 3]| S::forward(case, arrays, point).expect("as above");
     Some([
-        differences(&x, |x| loss([x, &gamma, &beta])),
-        differences(&gamma, |gamma| loss([&x, gamma, &beta])),
-        differences(&beta, |beta| loss([&x, &gamma, beta])),
+        differences(&x, &dy, |x| y([x, &gamma, &beta])),
+        differences(&gamma, &dy, |gamma| y([&x, gamma, &beta])),
+        differences(&beta, &dy, |beta| y([&x, &gamma, beta])),
     ])
 }
 

@@ -80,7 +80,7 @@ mod judged {
             let (dy, x) = (arrays.wide("dy"), arrays.wide("x"));
             let each = dy.into_iter().zip(x).map(|(dy, x)| {
                 let slope = oracle::selu_slope(x);
-                (within_f32(dy * slope), dy * slope.max(f64::from(f32::MIN_POSITIVE)))
+                (within_f32(dy * slope), dy.abs() * slope.max(f64::from(f32::MIN_POSITIVE)))
             });
             vec![Expected::new("dx", each)]
         }
