@@ -53,7 +53,7 @@ use crate::{Activation, Backend, Error, Io};
 ///
 /// let (dy, mut dx) = ([1.0; 4], [0.0; 4]);
 /// selu.backward(apart(&dy, &mut dx), &x)?;
-/// assert_eq!(dx, [1.050701, 1.7580993, 0.6467687, 0.0]);
+/// assert_eq!(dx, [1.050701, 1.7580993, 0.64676857, 0.0]);
 /// # Ok::<(), evenkeel::Error>(())
 /// ```
 ///
