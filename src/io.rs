@@ -51,6 +51,8 @@ pub const fn in_place<T>(x: &mut [T]) -> Io<'_, T> {
 pub enum Activation {
     /// The larger of a number and zero; NaN stays NaN and −0.0 becomes +0.0.
     Relu,
+    /// Scaled exponential linear unit: [`Selu`](crate::Selu).
+    Selu,
 }
 
 impl<'a, T> Io<'a, T> {
@@ -115,8 +117,8 @@ impl Io<'_> {
         };
         // Called in one place, so that its code is there once.
         operation(tensor);
-        if let Some(Activation::Relu) = activation {
-            decorate::rectify(backend, y);
+        if let Some(activation) = activation {
+            decorate::activate(backend, activation, Tensor::InPlace(y));
         }
         if let Some((dropout, key)) = dropout {
             dropout.apply(key, Tensor::InPlace(y));

@@ -7,6 +7,7 @@
 //! | normalize activations per sample and group of channels, or channel | [`GroupNorm`], [`InstanceNorm`] |
 //! | normalize every row, by its mean and deviation or its root mean square | [`LayerNorm`], [`RmsNorm`] |
 //! | bring inputs to mean 0 and variance 1 | [`Standardize`] |
+//! | activate self-normalizing networks | [`Selu`] |
 //! | drop random activations | [`Dropout`], keyed by a [`Key`] |
 //! | gather statistics over parts, batches, machines | [`Moments`] |
 //! | draw reproducible random words | [`Philox`] |
@@ -66,6 +67,7 @@ mod moments;
 pub mod philox;
 mod rms_norm;
 mod running;
+mod selu;
 mod standardize;
 
 pub use alpha_dropout::AlphaDropout;
@@ -91,4 +93,5 @@ pub use moments::Moments;
 pub use philox::{Key, Philox};
 pub use rms_norm::RmsNorm;
 pub use running::{Momentum, RunningVariance};
+pub use selu::Selu;
 pub use standardize::{Constant, Standardize};

@@ -4,6 +4,7 @@
 use evenkeel::{Activation, Backend, Dropout, Error, Key, Layout, in_place};
 use ops::arrays::bits;
 use ops::draw::{ALL, How, Kind, ORDINARY, draw};
+use ops::reference::selu as reference;
 use ops::{Array, Arrays, Case, Fused, Role, Source, Subject, for_every_subject};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -31,7 +32,20 @@ fn sum(x: &Array, residual: &Array) -> Vec<f32> {
     x.iter().zip(residual).map(|(x, r)| x + r).collect()
 }
 
-/// Residual, operation, activation, dropout: four calls.
+/// All of them.
+const ACTIVATIONS: [Activation; 2] = [Activation::Relu, Activation::Selu];
+
+/// By the contract.
+fn activated(activation: Activation, y: f32) -> f32 {
+    match activation {
+        Activation::Relu if y <= 0.0 => 0.0,
+        Activation::Relu => y,
+        Activation::Selu => reference::selu(y),
+        _ => panic!("{activation:?} has no reference"),
+    }
+}
+
+/// Residual, operation, activation, dropout, one after the other.
 fn step_by_step<S: Subject>(case: &Case<S::Options>, backend: Backend, arrays: &Arrays) -> Arrays {
     let Some((result, residual)) = places::<S>() else { panic!("{} is not decorated", S::NAME) };
     let mut all = arrays.clone();
@@ -41,7 +55,8 @@ fn step_by_step<S: Subject>(case: &Case<S::Options>, backend: Backend, arrays: &
     let plain = Case { fused: Fused::default(), ..*case };
     S::call(&plain, backend, all.args()).expect("a correct call");
     let Array::F32(y) = all.at_mut(result) else { panic!("a tensor") };
-    y.iter_mut().for_each(|y| *y = if *y <= 0.0 { 0.0 } else { *y });
+    let activation = case.fused.activation.expect("an activation follows");
+    y.iter_mut().for_each(|y| *y = activated(activation, *y));
     let (dropout, key) = case.fused.dropout.expect("dropout follows");
     dropout.forward(in_place(y), key).expect("a correct call");
     *all.at_mut(0) = arrays.at(0).clone();
@@ -61,7 +76,8 @@ fn decorated_is_step_by_step<S: Subject>(seed: u64) {
     let mut source = Source::seeded(seed);
     let layout = source.layout();
     let dropout = Dropout::new(0.4).expect("a probability");
-    let fused = Fused { relu: true, dropout: Some((dropout, Key::new(seed))) };
+    let activation = Some(source.choose(&ACTIVATIONS));
+    let fused = Fused { activation, dropout: Some((dropout, Key::new(seed))) };
     let options = S::options(&layout, &mut source);
     let case = Case { layout, options, fused };
     let arrays = draw::<S>(&case, &DECORATED, &mut source);
@@ -84,7 +100,8 @@ fn a_wrong_dropout_changes_nothing<S: Subject>() {
     let Some((result, _)) = places::<S>() else { return };
     let layout = Layout::dense(2, 3).expect("a small layout");
     let far = Dropout::new(0.5).expect("a probability").offset(u64::MAX - 2);
-    let fused = Fused { relu: true, dropout: Some((far, Key::new(1))) };
+    let activation = Some(Activation::Relu);
+    let fused = Fused { activation, dropout: Some((far, Key::new(1))) };
     let case = Case { layout, options: S::options(&layout, &mut Source::new(1)), fused };
     for present in [ALL, u32::MAX] {
         let before = draw::<S>(&case, &How { present, ..ORDINARY }, &mut Source::new(1));

@@ -159,6 +159,7 @@ fn check(case: &Case, recording: &Recording) {
         Op::Dropout { p, offset } => checker.dropout(p, offset),
         Op::Drops { p } => checker.drops(p),
         Op::Numbers { offset } => checker.numbers(offset),
+        Op::Selu => checker.selu(),
         Op::Words => checker.words(),
     }
 }
@@ -507,6 +508,11 @@ impl Checker<'_> {
         for (i, &found) in self.recording.output("words").iter().enumerate() {
             near("words", i, found, word(i).into(), 0.0);
         }
+    }
+
+    fn selu(&self) {
+        self.array("y", 2.0, |i| (oracle::selu(self.x()[i]), 0.0));
+        self.array("dx", 1.5, |i| (oracle::selu_slope(self.x()[i]), 0.0));
     }
 
     fn words(&self) {

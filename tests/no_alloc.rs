@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout as Memory, System};
 use std::cell::Cell;
 use std::hint::black_box;
 
-use evenkeel::{Backend, Dropout, Key, Layout, Moments, Philox};
+use evenkeel::{Activation, Backend, Dropout, Key, Layout, Moments, Philox};
 use ops::draw::{How, Kind, ORDINARY, draw};
 use ops::{Array, Case, Fused, Role, Source, Subject, for_every_subject};
 use rand_core::Rng as _;
@@ -61,7 +61,10 @@ fn calls<S: Subject>(backend: Backend, layout: Layout, x: Kind) {
         let dropout = Dropout::new(0.4).expect("a probability").backend(backend);
         // Decorated and not.
         let fused = match turn % 2 {
-            0 => Fused { relu: true, dropout: Some((dropout, Key::new(1))) },
+            0 => {
+                let activation = [Activation::Relu, Activation::Selu][usize::from(turn == 2)];
+                Fused { activation: Some(activation), dropout: Some((dropout, Key::new(1))) }
+            }
             _ => Fused::default(),
         };
         let case = Case { layout, options: S::options(&layout, &mut source), fused };

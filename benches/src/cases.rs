@@ -6,6 +6,7 @@ pub mod group_norm;
 pub mod moments;
 pub mod philox;
 pub mod row_norm;
+pub mod selu;
 pub mod standardize;
 
 use std::hint::black_box;
@@ -78,6 +79,7 @@ pub fn all(backend: Backend) -> Vec<Case> {
     cases.extend(row_norm::cases(backend));
     cases.extend(moments::cases(backend));
     cases.extend(standardize::cases(backend));
+    cases.extend(selu::cases(backend));
     cases.extend(dropout::cases(backend));
     cases.extend(philox::cases());
     cases

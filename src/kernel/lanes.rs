@@ -2,9 +2,10 @@
 
 use core::marker::PhantomData;
 use core::ops::{Add, BitAnd, BitOr, Div, Mul, Not, Sub};
+use fearless_simd::{Bytes as _, SimdMask as _, SimdSplit as _};
 use fearless_simd::{MaskNarrow as _, MaskWiden as _, SimdNarrow as _, SimdWiden as _};
 use fearless_simd::{Select as _, Simd, SimdBase as _, SimdFloat as _, SimdFrom as _};
-use fearless_simd::{SimdMask as _, SimdSplit as _, f32x16, f64x8, mask32x16, mask64x8};
+use fearless_simd::{f32x16, f64x8, mask32x16, mask64x8, u32x16};
 
 /// The number of lanes of every kernel on every target.
 pub(crate) const LANES: usize = 16;
@@ -110,6 +111,31 @@ macro_rules! impl_real {
 impl_real!(f32, libm::sqrtf);
 impl_real!(f64, libm::sqrt);
 
+/// f32, one number or sixteen, of which the bits are at hand.
+pub(crate) trait Single: Value<Scalar = f32> {
+    /// The power of two whose exponent, bias included, is the lowest eight bits of `self`: the bits
+    /// are moved to where an exponent is. (The ninth is the sign.)
+    fn exponent(self) -> Self;
+    /// The larger of two numbers that are not both zero; of a NaN, either: machines differ. So it is
+    /// for lanes whose NaN nobody sees.
+    fn larger(self, other: Self) -> Self;
+}
+
+/// The bits behind the exponent.
+const FRACTION_BITS: u32 = f32::MANTISSA_DIGITS - 1;
+
+impl Single for f32 {
+    #[inline(always)]
+    fn exponent(self) -> Self {
+        Self::from_bits(self.to_bits() << FRACTION_BITS)
+    }
+
+    #[inline(always)]
+    fn larger(self, other: Self) -> Self {
+        if self > other { self } else { other }
+    }
+}
+
 /// Sixteen lanes.
 pub(crate) trait Lanes<S: Simd>: Value {
     /// One number in every lane.
@@ -162,6 +188,19 @@ impl<S: Simd> Value for f32x16<S> {
     #[inline(always)]
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self {
         mask.select(yes, no)
+    }
+}
+
+impl<S: Simd> Single for f32x16<S> {
+    #[inline(always)]
+    fn exponent(self) -> Self {
+        let bits: u32x16<S> = self.bitcast();
+        (bits << FRACTION_BITS).bitcast()
+    }
+
+    #[inline(always)]
+    fn larger(self, other: Self) -> Self {
+        self.max(other)
     }
 }
 

@@ -17,7 +17,7 @@ use evenkeel::philox::philox4x32;
 use evenkeel::{
     Affine, AlphaDropout, Backend, BatchNorm, Dropout, Error, FeatureAlphaDropout, FeatureDropout,
     Fill, GaussianDropout, Given, Gradients, GroupNorm, InstanceNorm, Keep, Key, LayerNorm, Layout,
-    Moments, Momentum, Philox, RmsNorm, Rows, Running, RunningVariance, Saved, Standardize,
+    Moments, Momentum, Philox, RmsNorm, Rows, Running, RunningVariance, Saved, Selu, Standardize,
     Statistics, Weight, apart, in_place,
 };
 use rand_core::Rng;
@@ -83,6 +83,8 @@ pub(crate) enum Op {
     Drops { p: f64 },
     /// Words, uniform and normal numbers, and Gaussian dropout.
     Numbers { offset: u64 },
+    /// `Selu::forward`, and `backward` of ones.
+    Selu,
     /// Generator words, from the block function and from [`Philox`], and [`Key::fold_in`].
     Words,
 }
@@ -260,6 +262,12 @@ pub(crate) const CASES: &[Case] = &[
     case("drops-dense", Op::Drops { p: 0.01 }, Dense(9, 37), UNIT),
     case("numbers", Op::Numbers { offset: 0 }, Dense(1, 400), UNIT),
     case("numbers-offset-2^36", Op::Numbers { offset: (1 << 36) - 7 }, Dense(1, 77), UNIT),
+    // Activations: the polynomial alone, some powers of two, and down to where e^x is subnormal or none.
+    case("selu-0.3", Op::Selu, Dense(1, 300), uniform(0.3, 0.0)),
+    case("selu-20", Op::Selu, Dense(1, 500), uniform(20.0, -5.0)),
+    case("selu-110", Op::Selu, Dense(1, 500), uniform(16.0, -95.0)),
+    case("selu-1e-40", Op::Selu, Dense(1, 40), uniform(1e-40, 0.0)),
+    case("selu-1e30", Op::Selu, Dense(1, 40), uniform(1e30, 0.0)),
 ];
 
 /// One array that a case read or wrote.
@@ -478,6 +486,7 @@ pub(crate) fn run(
         }
         Op::Drops { p } => drops(p, layout, (arena, backend), observer),
         Op::Numbers { offset } => numbers(offset, layout, (arena, backend), observer),
+        Op::Selu => selu(Selu::new().backend(backend), layout, arena, observer),
         Op::Words => words(observer),
     }
 }
@@ -916,6 +925,23 @@ fn numbers(
     let mut words = [0; 37];
     fill.words(&mut words)?;
     observer.output("words", Values::U32(&words));
+    Ok(())
+}
+
+fn selu(
+    op: Selu,
+    layout: Layout,
+    mut arena: Arena<'_>,
+    observer: &mut impl Observer,
+) -> Result<(), Error> {
+    let x = arena.data("x", layout);
+    let (y, dx) = (arena.take(layout.len()), arena.take(layout.len()));
+    observer.input("x", x);
+    op.forward(apart(x, y))?;
+    dx.fill(1.0);
+    op.backward(in_place(dx), x)?;
+    observer.output("y", Values::F32(y));
+    observer.output("dx", Values::F32(dx));
     Ok(())
 }
 

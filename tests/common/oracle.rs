@@ -443,6 +443,20 @@ pub fn fold_transposed(
     (folded, fold_bias(&scale, beta, mean, bias))
 }
 
+/// The constants of SELU, as its authors print them.
+const LAMBDA: f64 = 1.050_700_987_355_480_493_419_334_985_294_6;
+const ALPHA: f64 = 1.673_263_242_354_377_284_817_042_991_671_7;
+
+/// SELU: λ·x above zero, λ·α·(e^x − 1) elsewhere.
+pub fn selu(x: f64) -> f64 {
+    if x > 0.0 { LAMBDA * x } else { LAMBDA * ALPHA * x.exp_m1() }
+}
+
+/// Its derivative; at zero that from below.
+pub fn selu_slope(x: f64) -> f64 {
+    if x > 0.0 { LAMBDA } else { LAMBDA * ALPHA * x.exp() }
+}
+
 /// The distance of neighbouring f32 values at `scale` (of the subnormals at least).
 pub fn ulp(scale: f64) -> f64 {
     let exponent = ((scale.abs().to_bits() >> 52) as i32 - 1023).clamp(-126, 127);

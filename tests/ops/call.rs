@@ -30,7 +30,7 @@ pub struct Case<O> {
 /// What is done after the operation in the same call. (A residual is a slice.)
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fused {
-    pub relu: bool,
+    pub activation: Option<Activation>,
     pub dropout: Option<(Dropout, Key)>,
 }
 
@@ -217,8 +217,8 @@ pub fn decorated<'a, O>(case: &Case<O>, x: Arg<'a>, y: Arg<'a>, residual: Arg<'a
     if let Some(residual) = residual.maybe() {
         io = io.add(residual);
     }
-    if case.fused.relu {
-        io = io.then(Activation::Relu);
+    if let Some(activation) = case.fused.activation {
+        io = io.then(activation);
     }
     match case.fused.dropout {
         Some((dropout, key)) => io.drop(&dropout, key),

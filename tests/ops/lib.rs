@@ -22,6 +22,7 @@ pub mod fill;
 pub mod group_norm;
 pub mod instance_norm;
 pub mod row_norm;
+pub mod selu;
 pub mod source;
 pub mod standardize;
 
@@ -71,6 +72,8 @@ macro_rules! for_every_subject {
             rms_norm_backward: $crate::row_norm::RmsBackward,
             fit: $crate::standardize::Fit,
             standardize: $crate::standardize::Apply,
+            selu: $crate::selu::Forward,
+            selu_backward: $crate::selu::Backward,
             dropout: $crate::dropout::Forward,
             dropout_backward: $crate::dropout::Backward,
             dropout_infer: $crate::dropout::Infer,

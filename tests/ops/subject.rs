@@ -16,6 +16,8 @@ pub trait Subject: Op {
     const BY_ROW: bool = false;
     /// The result depends on where in the tensor an element lies, beside its channel.
     const BY_PLACE: bool = false;
+    /// The forward pass has no derivative at x = 0.
+    const KINK: bool = false;
 
     /// Draws options that fit the layout.
     fn options(layout: &Layout, source: &mut Source<'_>) -> Self::Options;

@@ -22,3 +22,4 @@ pub mod philox;
 pub mod real;
 pub mod reduction;
 pub mod row_norm;
+pub mod selu;

@@ -8,7 +8,7 @@ use board as _;
 use evenkeel::{
     Affine, AlphaDropout, BatchNorm, Dropout, Error, FeatureAlphaDropout, FeatureDropout, Fill,
     GaussianDropout, Given, Gradients, GroupNorm, InstanceNorm, Keep, Key, LayerNorm, Layout,
-    Moments, RmsNorm, Rows, Running, Saved, Standardize, Statistics, Weight, apart, in_place,
+    Moments, RmsNorm, Rows, Running, Saved, Selu, Standardize, Statistics, Weight, apart, in_place,
 };
 
 type Status = Result<(), Error>;
@@ -174,6 +174,8 @@ ops! {
             let gradients = Gradients { x: Some(a.y), gamma: Some(dgamma), beta: None };
             RmsNorm::new(rows).backward(a.dy, a.x, gamma, rstd, gradients)
         }
+        selu_forward(a) { Selu::new().forward(apart(a.x, a.y)) }
+        selu_backward(a) { Selu::new().backward(apart(a.dy, a.y), a.x) }
         dropout_forward(a) { Dropout::new(0.3)?.forward(in_place(a.y), Key::new(1)) }
         alpha_dropout_forward(a) { AlphaDropout::new(0.3)?.forward(in_place(a.y), Key::new(1)) }
         gaussian_dropout_forward(a) {

@@ -13,7 +13,7 @@ use evenkeel::{
     Activation, Affine, AlphaDropout, Backend, BatchNorm, Constant, Dropout, Error,
     FeatureAlphaDropout, FeatureDropout, Fill, GaussianDropout, Given, Gradients, GroupNorm, Init,
     InstanceNorm, Keep, Key, LayerNorm, Layout, Moments, Momentum, Philox, RmsNorm, Rows, Running,
-    RunningVariance, Saved, Scaling, Standardize, Statistics, Weight, apart, in_place,
+    RunningVariance, Saved, Scaling, Selu, Standardize, Statistics, Weight, apart, in_place,
 };
 use rand_core::{Rng, SeedableRng};
 
@@ -54,6 +54,8 @@ pub struct Arguments<'a> {
     layer_norm: LayerNorm,
     rms_norm: RmsNorm,
     standardize: Standardize,
+    selu: Selu,
+    activation: Activation,
     dropout: Dropout,
     alpha_dropout: AlphaDropout,
     feature_dropout: FeatureDropout,
@@ -104,7 +106,7 @@ macro_rules! running {
 /// Adds every decoration to the input and output of a call.
 macro_rules! decorated {
     ($a:ident, $io:expr) => {
-        $io.add($a.residual).then(Activation::Relu).drop(&$a.dropout, $a.key)
+        $io.add($a.residual).then($a.activation).drop(&$a.dropout, $a.key)
     };
 }
 
@@ -321,6 +323,25 @@ exports! {
     }
     check_standardize_apply_in_place_decorated(a) -> Status {
         a.standardize.apply(decorated!(a, in_place(a.y)), a.moments)
+    }
+
+    check_selu_new(a) -> Selu {
+        a.selu = Selu::new();
+        a.selu
+    }
+    check_selu_forward(a) -> Status { a.selu.forward(apart(a.x, a.y)) }
+    check_selu_forward_in_place(a) -> Status { a.selu.forward(in_place(a.y)) }
+    check_selu_backward(a) -> Status { a.selu.backward(apart(a.dy, a.y), a.x) }
+    check_selu_backward_in_place(a) -> Status { a.selu.backward(in_place(a.y), a.x) }
+    check_selu_forward_decorated(a) -> Status { a.selu.forward(decorated!(a, apart(a.x, a.y))) }
+    check_selu_forward_in_place_decorated(a) -> Status {
+        a.selu.forward(decorated!(a, in_place(a.y)))
+    }
+    check_selu_backward_decorated(a) -> Status {
+        a.selu.backward(decorated!(a, apart(a.dy, a.y)), a.x)
+    }
+    check_selu_backward_in_place_decorated(a) -> Status {
+        a.selu.backward(decorated!(a, in_place(a.y)), a.x)
     }
 
     check_key(a) -> (u64, u64) { (a.key.seed(), a.key.stream()) }

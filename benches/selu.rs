@@ -1,0 +1,14 @@
+//! SELU: all its calls.
+
+mod group;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use evenkeel::Backend;
+use evenkeel_bench::cases::selu;
+
+fn bench(criterion: &mut Criterion) {
+    group::measure(criterion, selu::cases(Backend::detect()));
+}
+
+criterion_group!(benches, bench);
+criterion_main!(benches);
