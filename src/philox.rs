@@ -9,7 +9,7 @@
 //! J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, "Parallel random numbers: as easy as 1, 2, 3",
 //! SC 2011. The counter layout is that of cuRAND's device API (subsequence = stream).
 
-use crate::Error;
+use crate::{Error, stream};
 use core::convert::Infallible;
 use rand_core::{Rng, SeedableRng, TryRng};
 
@@ -35,24 +35,7 @@ pub(crate) const ROUNDS: usize = 10;
 /// Salmon et al. 2011, section 3.2.
 #[must_use]
 pub const fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
-    let [mut c0, mut c1, mut c2, mut c3] = counter;
-    let [mut k0, mut k1] = key;
-    let mut round = 0;
-    while round < ROUNDS {
-        let (high0, low0) = multiply(MULTIPLIERS[0], c0);
-        let (high1, low1) = multiply(MULTIPLIERS[1], c2);
-        (c0, c1, c2, c3) = (high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0);
-        k0 = k0.wrapping_add(WEYL[0]);
-        k1 = k1.wrapping_add(WEYL[1]);
-        round += 1;
-    }
-    [c0, c1, c2, c3]
-}
-
-/// The high and the low word of a product.
-const fn multiply(a: u32, b: u32) -> (u32, u32) {
-    // Cannot overflow: both factors are below 2^32.
-    words((a as u64).wrapping_mul(b as u64))
+    stream::philox::philox4x32::<ROUNDS>(counter, key)
 }
 
 /// The high and the low word of a number.
