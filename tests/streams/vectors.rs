@@ -1,20 +1,18 @@
-//! The random numbers and masks of other systems against what those systems put out, every file of
-//! tests/data/streams. Each test prints how many answers it compared.
+//! Every file of tests/data/streams.
 
 use core::num::NonZero;
+use evenkeel::Error;
+use evenkeel::Key;
 use evenkeel::stream::{
-    CurandDevice, CurandHost, Jax, JaxOriginal, NumPy, OneDnn, OneDnnOffset, PyTorchCuda, Scale,
+    CurandDevice, CurandHost, Jax, JaxOriginal, NumPy, OneDnn, OneDnnOffset, PyTorchCuda,
     StdPhilox4x32, StdPhilox4x64, Stream, TensorFlow, Threshold, Triton, Vector,
 };
 use evenkeel::stream::{philox, squares, threefry};
-use evenkeel::{Dropout, Error, Key, Philox};
-use rand_core::{Rng, SeedableRng};
-use rand_xoshiro::Xoshiro256PlusPlus;
 
 /// The rows of a file, below its comment and heading, cut at commas.
 macro_rules! rows {
     ($file:literal) => {
-        include_str!(concat!("data/streams/", $file))
+        include_str!(concat!("../data/streams/", $file))
             .lines()
             .filter(|line| !line.starts_with('#'))
             .skip(1)
@@ -54,8 +52,9 @@ fn either(number: &str) -> u64 {
     number.parse().unwrap_or_else(|_| decimal::<i64>(number).cast_unsigned())
 }
 
-fn random() -> Xoshiro256PlusPlus {
-    Xoshiro256PlusPlus::seed_from_u64(20_260_601)
+/// The low and the high word.
+fn words(number: u64) -> [u32; 2] {
+    [number & 0xFFFF_FFFF, number >> 32].map(|word| u32::try_from(word).expect("32 bits"))
 }
 
 #[test]
@@ -118,25 +117,25 @@ fn squares() {
 fn triton() {
     let mut count = 0;
     for row in rows!("triton.csv") {
-        let triton = Triton::new(either(row[0]).cast_signed());
         let seed = either(row[0]);
-        let [low, high] = [seed as u32, (seed >> 32) as u32];
+        let triton = Triton::new(seed.cast_signed());
         let offset = if row[1] == "int64" { either(row[2]) } else { either(row[2]) & 0xFFFF_FFFF };
-        let counter = [offset as u32, (offset >> 32) as u32, 0, 0];
+        let [low, high] = words(offset);
+        let (counter, key) = ([low, high, 0, 0], words(seed));
         let expected = hex32(&row[4..8].join(" "));
-        let words = match row[3] {
+        let found = match row[3] {
             "10" => triton.words(offset),
-            "7" => philox::philox4x32::<7>(counter, [low, high]),
-            "6" => philox::philox4x32::<6>(counter, [low, high]),
+            "7" => philox::philox4x32::<7>(counter, key),
+            "6" => philox::philox4x32::<6>(counter, key),
             other => panic!("{other} rounds"),
         };
-        assert_eq!(words.to_vec(), expected, "{row:?}");
+        assert_eq!(found.to_vec(), expected, "{row:?}");
         count += 4;
         if !row[8].is_empty() {
             let uniforms = triton.uniforms(offset);
             assert_eq!(uniforms.map(f32::to_bits).to_vec(), hex32(&row[8..12].join(" ")));
             assert_eq!(triton.uniform(offset), uniforms[0]);
-            assert_eq!(triton.word(offset), words[0]);
+            assert_eq!(triton.word(offset), found[0]);
             count += 4;
         }
     }
@@ -147,15 +146,17 @@ fn triton() {
 struct Generator {
     counter_words: usize,
     key_words: usize,
-    block: fn(&[u32], &[u32]) -> Vec<u32>,
+    block: Block,
 }
+
+type Block = fn(&[u32], &[u32]) -> Vec<u32>;
 
 impl Generator {
     fn new(name: &str) -> Self {
         fn vec<const N: usize>(words: &[u32]) -> [u32; N] {
             array(words.to_vec())
         }
-        let (counter_words, key_words, block): (_, _, fn(&[u32], &[u32]) -> Vec<u32>) = match name {
+        let (counter_words, key_words, block): (_, _, Block) = match name {
             "philox2x32" => (2, 1, |c, k| philox::philox2x32::<10>(vec(c), k[0]).to_vec()),
             "philox4x32" => (4, 2, |c, k| philox::philox4x32::<10>(vec(c), vec(k)).to_vec()),
             "threefry4x32" => (4, 4, |c, k| threefry::threefry4x32::<20>(vec(c), vec(k)).to_vec()),
@@ -179,6 +180,9 @@ impl Generator {
             block
         };
         match row[0] {
+            "key" if row[1] == "threefry4x32" => {
+                as_key((self.block)(&[0; 4], &[0, decimal(row[3]), 0, 0]))
+            }
             "key" => as_key(self.at(1, decimal(row[3]), &vec![0; self.key_words])),
             "bits" => {
                 let xor = |block: Vec<u32>| block.into_iter().fold(0, |x, word| x ^ word);
@@ -423,24 +427,24 @@ fn cpp26() {
 #[test]
 fn thresholds() {
     type At = fn(f64) -> Result<Threshold, Error>;
-    /// The column, whether words from the threshold on are kept, how many of them there are, and the
-    /// word in whose place m stands.
-    const SYSTEMS: [(usize, At, bool, u64, fn(u32) -> u32); 5] = [
-        (2, Triton::threshold, true, 1 << 31, |m| m),
-        (3, TensorFlow::threshold, true, 1 << 23, |m| m),
-        (4, Jax::threshold, false, 1 << 23, |m| m << 9),
-        (5, PyTorchCuda::threshold, false, 1 << 32, |m| m),
-        (6, OneDnn::threshold, true, 1 << 32, |m| m),
+    /// The column, whether numbers from the threshold on are kept, how many of them there are, and
+    /// where in a word they stand.
+    const SYSTEMS: [(usize, At, bool, u64, u32); 5] = [
+        (2, Triton::threshold, true, 1 << 31, 0),
+        (3, TensorFlow::threshold, true, 1 << 23, 0),
+        (4, Jax::threshold, false, 1 << 23, 9),
+        (5, PyTorchCuda::threshold, false, 1 << 32, 0),
+        (6, OneDnn::threshold, true, 1 << 32, 0),
     ];
     let mut count = 0;
     for row in rows!("thresholds.csv") {
         let p: f64 = decimal(row[0]);
-        assert_eq!((p as f32).to_bits(), hex32(row[1])[0], "{row:?}");
-        for (column, at, kept_above, end, word) in SYSTEMS {
+        assert_eq!(narrow(p).to_bits(), hex32(row[1])[0], "{row:?}");
+        for (column, at, kept_above, end, shift) in SYSTEMS {
             let t: u64 = decimal(row[column]);
             let threshold = at(p).expect("a probability");
             for m in t.saturating_sub(2)..(t + 2).min(end) {
-                let keeps = threshold.keeps(word(u32::try_from(m).expect("a word")));
+                let keeps = threshold.keeps(u32::try_from(m << shift).expect("a word"));
                 assert_eq!(keeps, (m >= t) == kept_above, "{row:?}, column {column}, word {m}");
             }
             count += 1;
@@ -449,290 +453,7 @@ fn thresholds() {
     report("thresholds.csv", count, 100);
 }
 
-// Properties.
-
-/// Probabilities of all kinds.
-fn probabilities() -> Vec<f64> {
-    let mut random = random();
-    let fixed = [0.0, 1e-12, 1e-9, 0.1, 0.25, 0.3, 0.5, 0.9, 1.0 - 1e-7, 1.0 - 1e-12, 1.0];
-    let mut all = fixed.to_vec();
-    all.extend((0..40).map(|_| (random.next_u64() >> 11) as f64 * 2_f64.powi(-53)));
-    all
-}
-
-/// Where a predicate of words changes, found with the framework's own comparison, and words around
-/// there and anywhere.
-fn words_to_try(keeps: impl Fn(u32) -> bool, random: &mut impl Rng) -> Vec<u32> {
-    let (mut low, mut high) = (0, u32::MAX);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if keeps(middle) == keeps(0) { low = middle + 1 } else { high = middle }
-    }
-    let around = (0..2000).map(|i: u32| low.wrapping_add(i).wrapping_sub(1000));
-    let mut words: Vec<u32> = around.flat_map(|word| [word, !word]).collect();
-    words.extend((0..2000).map(|_| random.next_u32()));
-    words.extend([0, 1, u32::MAX / 2, u32::MAX / 2 + 1, u32::MAX - 1, u32::MAX]);
-    words
-}
-
-/// The comparisons in floats, written once more from the frameworks' sources.
-#[test]
-fn keep_is_the_comparison_of_floats() {
-    fn mantissa(bits: u32) -> f32 {
-        f32::from_bits(bits | 0x3F80_0000) - 1.0
-    }
-    let triton = |word: u32, p: f64| {
-        let x = word.cast_signed();
-        let x = if x < 0 { -x.wrapping_add(1) } else { x };
-        x as f32 * 4.656_612_873_077_392_6e-10_f32 > p as f32
-    };
-    let jax = |word: u32, p: f64| mantissa(word >> 9) < (1.0 - p) as f32;
-    let tensorflow = |word: u32, p: f64| mantissa(word & 0x7F_FFFF) >= p as f32;
-    let onednn = |word: u32, p: f64| word > (4_294_967_295.0 * f64::from(p as f32)) as u32;
-    let pytorch = |word: u32, p: f64| {
-        let uniform = word as f32 * 2.328_306_4e-10_f32 + 2.328_306_4e-10_f32 / 2.0;
-        uniform < (1.0 - p) as f32
-    };
-    type Keeps<'a> = &'a dyn Fn(u32, f64) -> bool;
-    type At = fn(f64) -> Result<Threshold, Error>;
-    let systems: [(&str, Keeps<'_>, At); 5] = [
-        ("Triton", &triton, Triton::threshold),
-        ("JAX", &jax, Jax::threshold),
-        ("TensorFlow", &tensorflow, TensorFlow::threshold),
-        ("oneDNN", &onednn, OneDnn::threshold),
-        ("PyTorch", &pytorch, PyTorchCuda::threshold),
-    ];
-    let mut random = random();
-    for p in probabilities() {
-        for (name, keeps, at) in systems {
-            let threshold = at(p).expect("a probability");
-            for word in words_to_try(|word| keeps(word, p), &mut random) {
-                assert_eq!(threshold.keeps(word), keeps(word, p), "{name}, p {p}, word {word:08x}");
-            }
-        }
-    }
-}
-
-/// `keep` of a stream is its generator's uniform number compared with p.
-#[test]
-fn keep_is_the_comparison_of_uniform() {
-    let mut random = random();
-    for p in probabilities() {
-        let (p32, keep32) = (p as f32, (1.0 - p) as f32);
-        let seed = random.next_u64();
-        let key = Key::new(seed);
-        let (len, offset, blocks) = (1000, 8, NonZero::<u32>::MIN);
-        let triton = Triton::new(seed.cast_signed());
-        let jax = Jax::with_x64(seed.cast_signed());
-        let original = JaxOriginal::new(jax, len).expect("a length below 2^32");
-        let tensorflow = TensorFlow::new([seed.cast_signed(), -3]);
-        let pytorch = PyTorchCuda::new(seed, len, offset, blocks);
-        let mask = |stream: Stream| stream.decider(p).expect("a probability").with(key);
-        let pytorch_mask = mask(Stream::PyTorchCuda { len, offset, blocks });
-        for i in (0..len).step_by(7) {
-            let triton = triton.uniform(i) > p32;
-            assert_eq!(mask(Stream::Triton).keep(i), Ok(triton));
-            assert_eq!(mask(Stream::Inductor).keep(i), Ok(triton || p == 0.0));
-            assert_eq!(mask(Stream::Jax).keep(i), Ok(jax.uniform(i) < keep32));
-            let expected = original.uniform(i).map(|uniform| uniform < keep32);
-            assert_eq!(mask(Stream::JaxOriginal { len }).keep(i), expected);
-            let expected = tensorflow.uniform(i) >= p32;
-            assert_eq!(mask(Stream::TensorFlow { seed1: -3 }).keep(i), Ok(expected));
-            let expected = pytorch.uniform(i).map(|uniform| uniform < keep32 || p == 0.0);
-            assert_eq!(pytorch_mask.keep(i), expected);
-        }
-    }
-}
-
-/// All or nothing at the ends, for every stream.
-#[test]
-fn everything_is_dropped_at_1() {
-    for stream in streams() {
-        let [all, none] = [0.0, 1.0].map(|p| stream.decider(p).expect("a probability"));
-        for i in 0..500 {
-            assert!(all.keep(Key::new(i), i), "{stream:?}");
-            assert!(!none.keep(Key::new(i), i), "{stream:?}");
-        }
-    }
-}
-
-/// One of each.
-fn streams() -> [Stream; 9] {
-    let (offset, blocks) = (NonZero::<i64>::MIN, NonZero::<u32>::MIN);
-    [
-        Stream::Native,
-        Stream::Triton,
-        Stream::Inductor,
-        Stream::Jax,
-        Stream::JaxOriginal { len: 501 },
-        Stream::TensorFlow { seed1: 2 },
-        Stream::OneDnn,
-        Stream::OneDnnOffset { offset },
-        Stream::PyTorchCuda { len: 501, offset: 0, blocks },
-    ]
-}
-
-#[test]
-fn the_native_stream_is_that_of_dropout() {
-    assert_eq!(Stream::default(), Stream::Native);
-    let key = Key::with_stream(3, 1 << 40).expect("a stream below 2^62");
-    for p in probabilities() {
-        let dropout = Dropout::new(p).expect("a probability");
-        let decider = Stream::Native.decider(p).expect("a probability");
-        assert_eq!(decider.threshold(), None);
-        if dropout.scale() > 0.0 {
-            assert_eq!(decider.scale(), Scale::Times(dropout.scale()), "p {p}");
-        }
-        for i in (0..600).chain([u64::MAX - 1, u64::MAX]) {
-            assert_eq!(decider.keep(key, i), dropout.keep(key, i), "p {p}, element {i}");
-            assert_eq!(decider.with(key).keep(i), Ok(dropout.keep(key, i)), "p {p}, element {i}");
-        }
-    }
-}
-
-/// With the stream number of a key, words of this crate's generator are cuRAND's.
-#[test]
-fn curand_is_philox_with_a_stream() {
-    for (seed, subsequence, offset) in [(5, 0, 0), (1 << 40, 9, 7), (u64::MAX, 1 << 61, 1 << 35)] {
-        let key = Key::with_stream(seed, subsequence).expect("a stream below 2^62");
-        let mut philox = Philox::new(key);
-        philox.set_word_pos(offset.into());
-        let curand = CurandDevice::new(seed, subsequence, offset);
-        for i in 0..40 {
-            assert_eq!(curand.word(i), philox.next_u32());
-        }
-    }
-}
-
-/// Outputs whose number and offset together have more than 64 bits.
-#[test]
-fn curand_beyond_64_bits() {
-    let last = CurandDevice::new(1, 2, u64::MAX).word(u64::MAX);
-    // (2^64 − 1) + (2^64 − 1) = 2^65 − 2: word 2 of block 2^63 − 1.
-    assert_eq!(last, philox::philox4x32::<10>([u32::MAX, u32::MAX >> 1, 2, 0], [1, 0])[2]);
-}
-
-/// Scales, computed once more.
-#[test]
-fn scales() {
-    for p in [0.1, 0.3, 0.5, 0.7, 0.95] {
-        let p32 = p as f32;
-        for stream in streams() {
-            let expected = match stream {
-                Stream::Triton => Scale::Over(1.0 - p32),
-                Stream::Jax | Stream::JaxOriginal { .. } => Scale::Over((1.0 - p) as f32),
-                Stream::OneDnn | Stream::OneDnnOffset { .. } => Scale::Times(1.0 / (1.0 - p32)),
-                // A division in binary64, rounded twice, as the source has it.
-                Stream::PyTorchCuda { .. } => {
-                    Scale::Times((1.0 / f64::from((1.0 - p) as f32)) as f32)
-                }
-                _ => Scale::Times((1.0 / (1.0 - p)) as f32),
-            };
-            let decider = stream.decider(p).expect("a probability");
-            assert_eq!((decider.scale(), decider.stream()), (expected, stream), "p {p}");
-        }
-    }
-    assert_eq!(Scale::Times(2.0).apply(3.0), 6.0);
-    assert_eq!(Scale::Over(0.7).apply(3.0), 3.0 / 0.7);
-}
-
-/// The uniform number of the largest and of the smallest word.
-#[test]
-fn uniform_numbers_stay_in_their_interval() {
-    let jax = (0..100_000).map(|i| Jax::new(1).uniform(i));
-    let triton = (0..100_000).map(|i| Triton::new(1).uniform(i));
-    let tensorflow = (0..100_000).map(|i| TensorFlow::new([1, 1]).uniform(i));
-    for uniform in jax.chain(triton).chain(tensorflow) {
-        assert!((0.0..1.0).contains(&uniform));
-    }
-    for i in 0..100_000 {
-        let uniform = CurandDevice::new(1, 0, 0).uniform(i);
-        assert!(uniform > 0.0 && uniform <= 1.0);
-        assert!((0.0..1.0).contains(&NumPy::new([1, 0], [0; 4]).uniform(i)));
-    }
-}
-
-/// The original generator's array, written once more as JAX has it: halves, padded, concatenated.
-#[test]
-fn jax_original_of_any_length() {
-    for len in 0..40_u32 {
-        let key = Jax::new(5);
-        let half = len.div_ceil(2);
-        let count = |i: u32| if i < len { i } else { 0 };
-        let blocks = (0..half).map(|j| threefry::threefry2x32::<20>([j, count(j + half)], [0, 5]));
-        let (first, second): (Vec<_>, Vec<_>) = blocks.map(|[a, b]| (a, b)).unzip();
-        let expected: Vec<_> = first.into_iter().chain(second).take(len as usize).collect();
-        let array = JaxOriginal::new(key, len.into()).expect("a length below 2^32");
-        let found: Vec<_> = (0..len).map(|i| array.word(i.into()).expect("within")).collect();
-        assert_eq!(found, expected, "{len} elements");
-    }
-}
-
-// Wrong arguments.
-
-#[test]
-fn wrong_probabilities() {
-    let wrong = [-1e-300, -0.5, 1.0 + f64::EPSILON, 2.0, f64::INFINITY, f64::NEG_INFINITY];
-    for found in wrong {
-        let error = Err(Error::Probability { found });
-        for stream in streams() {
-            assert_eq!(stream.decider(found).map(|_| ()), error, "{stream:?}");
-        }
-        for at in [Triton::threshold, PyTorchCuda::threshold] {
-            assert_eq!(at(found).map(|_| ()), error);
-        }
-        for at in [Jax::threshold, TensorFlow::threshold, OneDnn::threshold] {
-            assert_eq!(at(found).map(|_| ()), error);
-        }
-    }
-    for stream in streams() {
-        let refused = stream.decider(f64::NAN);
-        assert!(matches!(refused, Err(Error::Probability { found }) if found.is_nan()));
-        assert_eq!(stream.decider(-0.0).map(|_| ()), Ok(()));
-    }
-}
-
-#[test]
-fn wrong_indices() {
-    let error = |found, limit| Err(Error::Index { found, limit });
-    for stream in streams() {
-        let mask = stream.decider(0.5).expect("a probability").with(Key::new(1));
-        let limit = match stream {
-            Stream::JaxOriginal { len } | Stream::PyTorchCuda { len, .. } => len,
-            Stream::OneDnn => 1 << 32,
-            _ => {
-                assert!(mask.keep(u64::MAX).is_ok());
-                assert_eq!(stream.check(u64::MAX), Ok(()));
-                continue;
-            }
-        };
-        for found in [limit, limit + 1, u64::MAX] {
-            assert_eq!(mask.keep(found).map(|_| ()), error(found, limit), "{stream:?}");
-            assert_eq!(stream.check(found), error(found, limit), "{stream:?}");
-        }
-        assert!(mask.keep(limit - 1).is_ok());
-    }
-    let array = JaxOriginal::new(Jax::new(0), 5).expect("a length below 2^32");
-    assert_eq!(array.word(5).map(|_| ()), error(5, 5));
-    assert_eq!(array.uniform(6).map(|_| ()), error(6, 5));
-    assert_eq!(JaxOriginal::split(Jax::new(0), 3, 3).map(|_| ()), error(3, 3));
-    let pytorch = PyTorchCuda::new(0, 0, 0, NonZero::<u32>::MAX);
-    assert_eq!(pytorch.word(0).map(|_| ()), error(0, 0));
-    assert_eq!(pytorch.uniform(9).map(|_| ()), error(9, 0));
-    assert_eq!(Error::Index { found: 9, limit: 5 }.to_string(), "index 9 is not below 5");
-}
-
-#[test]
-fn wrong_lengths_of_jax() {
-    let limit = u64::from(u32::MAX);
-    for len in [limit + 1, limit + 2, u64::MAX] {
-        let error = Err(Error::Index { found: len - 1, limit });
-        assert_eq!(JaxOriginal::new(Jax::new(0), len).map(|_| ()), error);
-        assert_eq!(Stream::JaxOriginal { len }.decider(0.5).map(|_| ()), error);
-        assert_eq!(JaxOriginal::split(Jax::new(0), 0, len / 2 + 1).map(|_| ()).is_err(), true);
-    }
-    assert!(JaxOriginal::new(Jax::new(0), limit).is_ok());
-    // The probability is checked first.
-    let both = Stream::JaxOriginal { len: u64::MAX }.decider(2.0);
-    assert_eq!(both.map(|_| ()), Err(Error::Probability { found: 2.0 }));
+#[expect(clippy::cast_possible_truncation, reason = "rounding is what is wanted")]
+fn narrow(x: f64) -> f32 {
+    x as f32
 }
