@@ -62,12 +62,13 @@ pub use triton::Triton;
 ///
 /// # Examples
 ///
-/// Element 5 of a tensor of which Triton's tutorial kernel drops one half, with seed 123:
+/// Triton's tutorial kernel on eight elements, with seed 123 and p = 0.5:
 ///
 /// ```
 /// use evenkeel::{Key, stream::{Scale, Stream}};
 /// let dropout = Stream::Triton.decider(0.5)?;
-/// assert!(!dropout.keep(Key::new(123), 5));
+/// let kept: Vec<_> = (0..8).filter(|&i| dropout.keep(Key::new(123), i)).collect();
+/// assert_eq!(kept, [1, 5]);
 /// assert_eq!(dropout.scale(), Scale::Over(0.5));
 /// # Ok::<(), evenkeel::Error>(())
 /// ```

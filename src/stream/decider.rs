@@ -16,12 +16,12 @@ use crate::{Error, Key};
 /// ```
 /// use evenkeel::stream::{Jax, Scale, Stream};
 /// use evenkeel::Key;
-/// // flax.linen.Dropout(0.9) with jax.random.key(42)
-/// let dropout = Stream::Jax.decider(0.9)?;
+/// // flax.linen.Dropout(0.5) with the key jax.random.key(42), on 15 elements
+/// let dropout = Stream::Jax.decider(0.5)?;
 /// let key = Key::new(Jax::new(42).seed());
 /// let kept: Vec<_> = (0..15).filter(|&i| dropout.keep(key, i)).collect();
-/// assert_eq!(kept, [4, 14]);
-/// assert_eq!(dropout.scale(), Scale::Over((1.0 - 0.9_f64) as f32));
+/// assert_eq!(kept, [0, 4, 6, 10, 14]);
+/// assert_eq!(dropout.scale(), Scale::Over(0.5));
 /// # Ok::<(), evenkeel::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -22,7 +22,7 @@ use super::words::{pair, pick};
 /// // numpy.random.Philox(key=0).random_raw(1), Generator(Philox(key=0)).random()
 /// let philox = NumPy::new([0, 0], [0; 4]);
 /// assert_eq!(philox.word(0), 0x02F4_BA64_08E4_D89B);
-/// assert_eq!(philox.uniform(0), 0.011_549_612_217_702_797);
+/// assert_eq!(philox.uniform(0), 0.011_546_754_286_331_562);
 /// ```
 ///
 /// # References

@@ -23,10 +23,10 @@ use crate::Error;
 ///
 /// ```
 /// use evenkeel::stream::Triton;
-/// // tl.randint4x(123, 0) and tl.rand(123, 0)
+/// // tl.randint4x(123, 7) and tl.rand(123, 7)
 /// let triton = Triton::new(123);
-/// assert_eq!(triton.words(7), [0xDE39_1F63, 0x01D1_9D17, 0x3DA5_F9AB, 0x7AEE_79F1]);
-/// assert_eq!(triton.uniform(7).to_bits(), 0x3E87_1B82);
+/// assert_eq!(triton.words(7), [0x308F_4A2F, 0x6099_EE70, 0x4A49_50C3, 0xD977_0504]);
+/// assert_eq!(triton.uniform(7).to_bits(), 0x3EC2_3D28);
 /// ```
 ///
 /// # References
