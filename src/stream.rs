@@ -166,6 +166,7 @@ impl Stream {
     ///
     /// [`Error::Index`] if the index is not below the length that the stream was given, or for
     /// [`Stream::OneDnn`] not below 2^32. Other streams address all of 64 bits.
+    #[inline]
     pub const fn check(self, index: u64) -> Result<(), Error> {
         let limit = match self {
             Self::JaxOriginal { len } | Self::PyTorchCuda { len, .. } => len,

@@ -191,6 +191,7 @@ impl Mask {
     /// # Errors
     ///
     /// As [`Stream::check`].
+    #[inline]
     pub fn keep(self, index: u64) -> Result<bool, Error> {
         self.decider.stream.check(index)?;
         Ok(self.decide(index))
