@@ -16,8 +16,8 @@
 //! | C++26 | [`StdPhilox4x32`], [`StdPhilox4x64`] | |
 //! | Random123 and others | [`philox`], [`threefry`], [`squares`] | |
 //!
-//! All of these were compared with the output of the systems themselves (`tests/streams` in the repository), but for
-//! PyTorch's on CUDA, which was modelled from its source.
+//! All of these were compared with the output of the systems themselves (`tests/streams` in the
+//! repository), but for PyTorch's on CUDA, which was modelled from its source.
 //!
 //! Floats are made as the system makes them, and compared as integers: [`Threshold`].
 
