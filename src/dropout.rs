@@ -121,8 +121,7 @@ impl Dropout {
     pub const fn scale(&self) -> f32 {
         match self.scaling {
             Scaling::AtInference => 1.0,
-            Scaling::Inverted if self.drops.probability.threshold().is_none() => 0.0,
-            Scaling::Inverted => narrow(self.drops.probability.inverse_keep()),
+            Scaling::Inverted => self.drops.probability.scale(),
         }
     }
 

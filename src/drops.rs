@@ -2,6 +2,7 @@
 
 use crate::backend::dispatch;
 use crate::kernel::feature;
+use crate::kernel::lanes::narrow;
 use crate::kernel::map::Tensor;
 use crate::kernel::mask::{self, Draw, Fate, Threshold};
 use crate::{Backend, Error, Io, Key, Layout};
@@ -52,11 +53,14 @@ impl Probability {
         self.t as f64 / ONE as f64
     }
 
-    /// 2^40 / (2^40 − T): what dropout multiplies kept elements by.
+    /// What dropout multiplies kept elements by: 2^40 / (2^40 − T), or 0 where there are none.
     #[expect(clippy::cast_precision_loss, reason = "exact: at most 2^40")]
-    pub(crate) const fn inverse_keep(&self) -> f64 {
+    pub(crate) const fn scale(&self) -> f32 {
         // Not 1 / keep(), which is the same but takes a product of two binary64 numbers.
-        ONE as f64 / ONE.wrapping_sub(self.t) as f64
+        match ONE.wrapping_sub(self.t) {
+            0 => 0.0,
+            keep => narrow(ONE as f64 / keep as f64),
+        }
     }
 
     /// 1 − T / 2^40.

@@ -80,6 +80,14 @@ pub enum Error {
         /// The number that was passed.
         found: u64,
     },
+    /// An element's index is beyond what the stream of another system can address, or beyond the
+    /// length that the stream was given.
+    Index {
+        /// The index.
+        found: u64,
+        /// What indices have to be below.
+        limit: u64,
+    },
 }
 
 impl fmt::Display for Error {
@@ -110,6 +118,7 @@ impl fmt::Display for Error {
                 write!(f, "there are no normal numbers with mean {mean} and deviation {deviation}")
             }
             Self::Stream { found } => write!(f, "stream {found} is not below 2^62"),
+            Self::Index { found, limit } => write!(f, "index {found} is not below {limit}"),
         }
     }
 }

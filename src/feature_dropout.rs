@@ -1,7 +1,6 @@
 //! Feature dropout: set random channels of samples to zero.
 
 use crate::drops::Drops;
-use crate::kernel::lanes::narrow;
 use crate::kernel::mask::Scaled;
 use crate::{Backend, Error, Io, Key, Layout};
 
@@ -97,10 +96,7 @@ impl FeatureDropout {
     /// What kept elements are multiplied by.
     #[must_use]
     pub const fn scale(&self) -> f32 {
-        match self.drops.probability.threshold() {
-            Some(_) => narrow(self.drops.probability.inverse_keep()),
-            None => 0.0,
-        }
+        self.drops.probability.scale()
     }
 
     /// Whether the decision with this index is to keep. The index is the tensor's: the offset of this

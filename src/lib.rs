@@ -11,6 +11,7 @@
 //! | drop random activations | [`Dropout`], keyed by a [`Key`] |
 //! | gather statistics over parts, batches, machines | [`Moments`] |
 //! | draw reproducible random words | [`Philox`] |
+//! | have the random numbers and masks of another system, bit for bit | [`stream`] |
 //!
 //! An operation is a small `Copy` value: make it from a [`Layout`], set options, call its verb with
 //! (input and output, parameters, statistics). Input and output are [`apart`] or [`in_place`]. It
@@ -69,6 +70,7 @@ mod rms_norm;
 mod running;
 mod selu;
 mod standardize;
+pub mod stream;
 
 pub use alpha_dropout::AlphaDropout;
 pub use backend::Backend;

@@ -11,7 +11,7 @@
 
 use crate::backend::dispatch;
 use crate::kernel::numbers::{self, Source};
-use crate::{Backend, Error};
+use crate::{Backend, Error, stream};
 use core::convert::Infallible;
 use rand_core::{Rng, SeedableRng, TryRng};
 
@@ -37,37 +37,7 @@ pub(crate) const ROUNDS: usize = 10;
 /// Salmon et al. 2011, section 3.2.
 #[must_use]
 pub const fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
-    let (mut c, mut k) = (counter, key);
-    let mut rounds = 0;
-    // Two at a time: then no word has to move to where the next round wants it.
-    while rounds < ROUNDS {
-        c = round(c, k);
-        k = grown(k);
-        c = round(c, k);
-        k = grown(k);
-        rounds += 2;
-    }
-    c
-}
-
-/// One round.
-#[inline(always)]
-const fn round([c0, c1, c2, c3]: [u32; 4], [k0, k1]: [u32; 2]) -> [u32; 4] {
-    let (high0, low0) = multiply(MULTIPLIERS[0], c0);
-    let (high1, low1) = multiply(MULTIPLIERS[1], c2);
-    [high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0]
-}
-
-/// The key of the next round.
-#[inline(always)]
-const fn grown([k0, k1]: [u32; 2]) -> [u32; 2] {
-    [k0.wrapping_add(WEYL[0]), k1.wrapping_add(WEYL[1])]
-}
-
-/// The high and the low word of a product.
-const fn multiply(a: u32, b: u32) -> (u32, u32) {
-    // Cannot overflow: both factors are below 2^32.
-    words((a as u64).wrapping_mul(b as u64))
+    stream::philox::philox4x32::<ROUNDS>(counter, key)
 }
 
 /// The high and the low word of a number.

@@ -8,7 +8,9 @@
 
 use core::panic::PanicInfo;
 
+use core::num::NonZero;
 use evenkeel::philox::philox4x32;
+use evenkeel::stream::{self, Decider, Mask, Stream, Threshold};
 use evenkeel::{
     Activation, Affine, AlphaDropout, Backend, BatchNorm, Constant, Dropout, Error,
     FeatureAlphaDropout, FeatureDropout, Fill, GaussianDropout, Given, Gradients, GroupNorm, Init,
@@ -73,6 +75,13 @@ pub struct Arguments<'a> {
     position: u128,
     index: u64,
     words: [u32; 4],
+    wide_words: [u64; 4],
+    stream: Stream,
+    decider: Decider,
+    mask: Mask,
+    threshold: Threshold,
+    blocks: NonZero<u32>,
+    nonzero: NonZero<i64>,
 }
 
 /// Splits the borrows that a call needs out of the arguments.
@@ -468,6 +477,77 @@ exports! {
     check_fill_uniform(a) -> Status { a.fill.uniform(a.y, a.number as f32, 1.0) }
     check_fill_normal(a) -> Status { a.fill.normal(a.y, a.number as f32, a.number as f32) }
     check_init(a) -> Status { a.init.fill(a.y, a.fill) }
+
+    check_stream_decider(a) -> Result<Decider, Error> { a.stream.decider(a.number) }
+    check_stream_check(a) -> Status { a.stream.check(a.index) }
+    check_stream_keep(a) -> bool { a.decider.keep(a.key, a.index) }
+    check_stream_scale(a) -> f32 { a.decider.scale().apply(a.x.len() as f32) }
+    check_stream_with(a) -> Mask { a.decider.with(a.key) }
+    check_stream_mask(a) -> Result<bool, Error> { a.mask.keep(a.index) }
+    check_stream_threshold(a) -> (bool, Option<Threshold>) {
+        (a.threshold.keeps(a.words[0]), a.decider.threshold())
+    }
+    check_stream_triton(a) -> ([u32; 4], [f32; 4]) {
+        let triton = stream::Triton::new(a.index.cast_signed());
+        (triton.words(a.index), triton.uniforms(a.index))
+    }
+    check_stream_jax(a) -> (u32, f32, stream::Jax, stream::Jax) {
+        let jax = stream::Jax::with_x64(a.index.cast_signed());
+        let children = (jax.split(a.index), jax.fold_in(a.words[0]));
+        (jax.word(a.index), jax.uniform(a.index), children.0, children.1)
+    }
+    check_stream_jax_original(a) -> Result<(u32, f32, stream::Jax), Error> {
+        let key = stream::Jax::new(a.index.cast_signed());
+        let original = stream::JaxOriginal::new(key, a.position as u64)?;
+        let child = stream::JaxOriginal::split(key, a.index, a.position as u64)?;
+        Ok((original.word(a.index)?, original.uniform(a.index)?, child))
+    }
+    check_stream_tensorflow(a) -> (u32, f32) {
+        let tensorflow = stream::TensorFlow::new([a.index.cast_signed(), a.nonzero.get()]);
+        (tensorflow.word(a.index), tensorflow.uniform(a.index))
+    }
+    check_stream_onednn(a) -> [u32; 2] {
+        let [seed, index, ..] = a.words;
+        let offset = stream::OneDnnOffset::new(a.index.cast_signed(), a.nonzero);
+        [stream::OneDnn::new(seed.cast_signed()).word(index), offset.word(a.index)]
+    }
+    check_stream_pytorch_cuda(a) -> Result<(u32, f32), Error> {
+        let [seed, len, offset, _] = a.wide_words;
+        let pytorch = stream::PyTorchCuda::new(seed, len, offset, a.blocks);
+        Ok((pytorch.word(a.index)?, pytorch.uniform(a.index)?))
+    }
+    check_stream_curand(a) -> (u32, f32, u32) {
+        let [seed, subsequence, offset, _] = a.wide_words;
+        let device = stream::CurandDevice::new(seed, subsequence, offset);
+        let host = stream::CurandHost::new(seed);
+        (device.word(a.index), device.uniform(a.index), host.word(a.index))
+    }
+    check_stream_numpy(a) -> (u64, f64, f32) {
+        let numpy = stream::NumPy::new([a.index, a.index], a.wide_words);
+        (numpy.word(a.index), numpy.uniform(a.index), numpy.half_uniform(a.index))
+    }
+    check_stream_cpp(a) -> (u32, u64) {
+        let four = stream::StdPhilox4x32::new(a.words[0]).word(a.index);
+        (four, stream::StdPhilox4x64::new(a.index).word(a.index))
+    }
+    check_stream_philox(a) -> ([u32; 2], [u32; 4], [u64; 2], [u64; 4]) {
+        use stream::philox::{philox2x32, philox2x64, philox4x32, philox4x64};
+        let ([c0, c1, k0, k1], [d0, d1, l0, l1]) = (a.words, a.wide_words);
+        let narrow = (philox2x32::<10>([c0, c1], k0), philox4x32::<7>(a.words, [k0, k1]));
+        let wide = (philox2x64::<10>([d0, d1], l0), philox4x64::<10>(a.wide_words, [l0, l1]));
+        (narrow.0, narrow.1, wide.0, wide.1)
+    }
+    check_stream_threefry(a) -> ([u32; 2], [u32; 4], [u64; 2], [u64; 4]) {
+        use stream::threefry::{threefry2x32, threefry2x64, threefry4x32, threefry4x64};
+        let ([c0, c1, k0, k1], [d0, d1, l0, l1]) = (a.words, a.wide_words);
+        let two = (threefry2x32::<20>([c0, c1], [k0, k1]), threefry2x64::<20>([d0, d1], [l0, l1]));
+        let four = (threefry4x32::<20>(a.words, a.words), threefry4x64::<20>(a.wide_words, a.wide_words));
+        (two.0, four.0, two.1, four.1)
+    }
+    check_stream_squares(a) -> (u32, u64) {
+        let [counter, key, ..] = a.wide_words;
+        (stream::squares::squares32(counter, key), stream::squares::squares64(counter, key))
+    }
 
     // Must not link: proof that the check can fail.
     control_indexing(a) -> f32 { a.x[a.sizes[0]] }
