@@ -6,6 +6,7 @@ use crate::error::check_len;
 use crate::kernel::lanes::narrow;
 use crate::kernel::map::Tensor;
 use crate::kernel::mask::{self, Scaled};
+use crate::stream::{Stream, StreamDropout};
 use crate::{Backend, Error, Io, Key};
 
 /// When the surviving elements are scaled.
@@ -110,6 +111,29 @@ impl Dropout {
         Self { drops: self.drops.backend(backend), ..self }
     }
 
+    /// Dropout with the same probability, offset and backend, by the masks of another system. It scales as
+    /// that system does: [`Scaling`] plays no part.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Index`] if the length of [`Stream::JaxOriginal`] is not below 2^32.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use evenkeel::{Dropout, Key, in_place, stream::{Jax, Stream}};
+    /// // flax.linen.Dropout(0.5) with the key jax.random.key(42)
+    /// let dropout = Dropout::new(0.5)?.stream(Stream::Jax)?;
+    /// let mut x = [1.0; 6];
+    /// dropout.forward(in_place(&mut x), Key::new(Jax::new(42).seed()))?;
+    /// assert_eq!(x, [2.0, 0.0, 0.0, 0.0, 2.0, 0.0]);
+    /// # Ok::<(), evenkeel::Error>(())
+    /// ```
+    pub fn stream(self, stream: Stream) -> Result<StreamDropout, Error> {
+        let Drops { offset, backend, .. } = self.drops;
+        Ok(StreamDropout::new(stream.decider(self.p())?, offset, backend))
+    }
+
     /// The probability to drop.
     #[must_use]
     pub const fn p(&self) -> f64 {
@@ -193,7 +217,7 @@ impl Dropout {
     }
 
     pub(crate) fn apply(&self, key: Key, tensor: Tensor<'_>) {
-        self.drops.apply(key, tensor, self.fate());
+        self.drops.apply(key, tensor, (self.fate(), []));
     }
 
     const fn fate(&self) -> Scaled {

@@ -121,7 +121,7 @@ impl Drops {
         let len = io.input_len();
         self.check(len)?;
         io.check_as(names, len)?;
-        io.run(self.backend, |tensor| self.apply(key, tensor, fate));
+        io.run(self.backend, |tensor| self.apply(key, tensor, (fate, [])));
         Ok(())
     }
 
@@ -137,7 +137,7 @@ impl Drops {
         io.check_as(names, layout.len())?;
         io.run(self.backend, |tensor| match self.draw(key) {
             // A decision an element: the same numbers in the same order.
-            _ if layout.spatial() == 1 => self.apply(key, tensor, fate),
+            _ if layout.spatial() == 1 => self.apply(key, tensor, (fate, [])),
             Some(draw) => {
                 let samples = layout.samples(1);
                 dispatch!(self.backend, simd => feature::apply(simd, draw, fate, samples, tensor));
@@ -147,10 +147,15 @@ impl Drops {
         Ok(())
     }
 
-    /// Gives every element of a tensor its fate.
-    pub(crate) fn apply(&self, key: Key, tensor: Tensor<'_>, fate: impl Fate<0>) {
+    /// Gives every element of a tensor its fate, also from others at its place.
+    pub(crate) fn apply<const OTHERS: usize>(
+        &self,
+        key: Key,
+        tensor: Tensor<'_>,
+        (fate, others): (impl Fate<OTHERS>, [&[f32]; OTHERS]),
+    ) {
         let Some(draw) = self.draw(key) else { return fill(tensor, fate.dropped()) };
-        dispatch!(self.backend, simd => mask::apply(simd, draw, fate, [], tensor));
+        dispatch!(self.backend, simd => mask::apply(simd, draw, (fate, others), tensor));
     }
 }
 

@@ -69,6 +69,7 @@ pub(crate) mod constants;
 pub(crate) mod decorate;
 pub(crate) mod exponential;
 pub(crate) mod feature;
+pub(crate) mod foreign;
 pub(crate) mod gradient;
 pub(crate) mod group_backward;
 pub(crate) mod groups;

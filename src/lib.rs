@@ -69,6 +69,7 @@ pub mod philox;
 mod rms_norm;
 mod running;
 mod selu;
+mod selu_alpha_dropout;
 mod standardize;
 pub mod stream;
 
@@ -96,4 +97,5 @@ pub use philox::{Key, Philox};
 pub use rms_norm::RmsNorm;
 pub use running::{Momentum, RunningVariance};
 pub use selu::Selu;
+pub use selu_alpha_dropout::SeluAlphaDropout;
 pub use standardize::{Constant, Standardize};

@@ -24,6 +24,7 @@
 mod cpp;
 mod curand;
 mod decider;
+mod dropout;
 mod jax;
 mod numpy;
 mod onednn;
@@ -42,6 +43,7 @@ use core::num::NonZero;
 pub use cpp::{StdPhilox4x32, StdPhilox4x64};
 pub use curand::{CurandDevice, CurandHost};
 pub use decider::{Decider, Mask, Scale};
+pub use dropout::StreamDropout;
 pub use jax::{Jax, JaxOriginal};
 pub use numpy::NumPy;
 pub use onednn::{OneDnn, OneDnnOffset};

@@ -6,9 +6,11 @@
     reason = "sizes are small, and rounding is the subject"
 )]
 
+use core::num::NonZero;
+use evenkeel::stream::Stream;
 use evenkeel::{
-    AlphaDropout, Backend, Dropout, FeatureAlphaDropout, FeatureDropout, Io, Key, Layout, apart,
-    in_place,
+    AlphaDropout, Backend, Dropout, Error, FeatureAlphaDropout, FeatureDropout, Io, Key, Layout,
+    Scaling, Selu, SeluAlphaDropout, apart, in_place,
 };
 
 const KEY: Key = Key::new(0x00C0_FFEE);
@@ -168,4 +170,127 @@ fn a_feature_is_dropped_as_an_element_is() {
             }
         }
     }
+}
+
+/// One pass is two, bit for bit.
+#[test]
+fn selu_and_alpha_dropout_are_the_two_in_one() {
+    let x: Vec<f32> = normal(1000).into_iter().map(|x| 40.0 * x).collect();
+    for backend in Backend::available() {
+        for p in [0.0, 0.05, 0.5, 1.0] {
+            let fused = SeluAlphaDropout::new(p).unwrap().offset(3).backend(backend);
+            let alpha = AlphaDropout::new(p).unwrap().offset(3).backend(backend);
+            let selu = Selu::new().backend(backend);
+            let (mut y, mut steps) = (x.clone(), x.clone());
+            fused.forward(in_place(&mut y), KEY).unwrap();
+            selu.forward(in_place(&mut steps)).unwrap();
+            alpha.forward(in_place(&mut steps), KEY).unwrap();
+            assert_eq!(bits(&y), bits(&steps), "{backend} {p}");
+            let (mut dx, mut steps) = (normal(1000), normal(1000));
+            fused.backward(in_place(&mut dx), &x, KEY).unwrap();
+            alpha.backward(in_place(&mut steps), KEY).unwrap();
+            selu.backward(in_place(&mut steps), &x).unwrap();
+            // A dropped element is +0.0, not 0 times a slope: the same, since no slope is negative.
+            assert_eq!(bits(&dx), bits(&steps), "{backend} {p}");
+        }
+    }
+}
+
+const LEN: u64 = 3000;
+
+fn streams() -> [Stream; 9] {
+    [
+        Stream::Native,
+        Stream::Triton,
+        Stream::Inductor,
+        Stream::Jax,
+        Stream::JaxOriginal { len: LEN },
+        Stream::TensorFlow { seed1: 77 },
+        Stream::OneDnn,
+        Stream::OneDnnOffset { offset: NonZero::new(-9).unwrap() },
+        Stream::PyTorchCuda { len: LEN, offset: 8, blocks: NonZero::new(3).unwrap() },
+    ]
+}
+
+/// On every backend, at every offset, apart and in place, forward and backward: what the decisions one by
+/// one say.
+#[test]
+fn streams_keep_what_their_systems_keep() {
+    let x = normal(300);
+    for stream in streams() {
+        for p in [0.0, 0.3, 0.999, 1.0] {
+            let dropout = Dropout::new(p).unwrap().stream(stream).unwrap();
+            assert_eq!(dropout.stream(), stream);
+            let far = [1 << 32, (1 << 36) - 7, u64::MAX - 299];
+            let offsets = (0..40).chain([LEN - 300]).chain(far);
+            for offset in offsets.filter(|offset| stream.check(offset.saturating_add(299)).is_ok())
+            {
+                let expected: Vec<f32> = (0..300)
+                    .map(|i| match dropout.keep(KEY, offset + i).unwrap() {
+                        true => dropout.scale().apply(x[i as usize]),
+                        false => 0.0,
+                    })
+                    .collect();
+                for backend in Backend::available() {
+                    let dropout = dropout.offset(offset).backend(backend);
+                    let mut y = vec![0.5; 300];
+                    dropout.forward(apart(&x, &mut y), KEY).unwrap();
+                    assert_eq!(bits(&y), bits(&expected), "{backend} {stream:?} {p} {offset}");
+                    y.copy_from_slice(&x);
+                    let cut = offset as usize % 300;
+                    dropout.backward(in_place(&mut y[..cut]), KEY).unwrap();
+                    let rest = dropout.offset(offset + cut as u64);
+                    rest.backward(in_place(&mut y[cut..]), KEY).unwrap();
+                    assert_eq!(bits(&y), bits(&expected), "{backend} {stream:?} {p} {offset}");
+                }
+                let mut mask = [0xFF; 38];
+                dropout.offset(offset).write_mask(300, KEY, &mut mask).unwrap();
+                for i in 0..304 {
+                    let kept = i < 300 && dropout.keep(KEY, offset + i).unwrap();
+                    assert_eq!(mask[i as usize / 8] >> (i % 8) & 1 == 1, kept, "{stream:?} {i}");
+                }
+            }
+        }
+    }
+}
+
+/// The native stream is the crate's dropout; the scale does not depend on `Scaling`.
+#[test]
+fn the_native_stream_is_dropout() {
+    let x = normal(500);
+    let (mut a, mut b) = (vec![0.0; 500], vec![0.0; 500]);
+    for p in [0.0, 1e-6, 0.3, 0.5, 1.0] {
+        let dropout = Dropout::new(p).unwrap().offset(11);
+        dropout.forward(apart(&x, &mut a), KEY).unwrap();
+        let stream = dropout.scaling(Scaling::AtInference).stream(Stream::Native).unwrap();
+        stream.forward(apart(&x, &mut b), KEY).unwrap();
+        assert_eq!(bits(&a), bits(&b), "{p}");
+    }
+}
+
+#[test]
+fn what_a_system_cannot_address_is_refused() {
+    let dropout = Dropout::new(0.5).unwrap();
+    let mut y = [0.25; 4];
+    for stream in [Stream::OneDnn, Stream::JaxOriginal { len: 10 }] {
+        let limit = if stream == Stream::OneDnn { 1 << 32 } else { 10 };
+        let error = Err(Error::Index { found: limit, limit });
+        let stream = dropout.stream(stream).unwrap();
+        assert_eq!(stream.offset(limit - 3).forward(in_place(&mut y), KEY), error);
+        assert_eq!(stream.offset(limit - 3).backward(in_place(&mut y), KEY), error);
+        assert_eq!(stream.offset(limit - 3).write_mask(4, KEY, &mut [0]), error);
+        assert_eq!(stream.keep(KEY, limit), Err(Error::Index { found: limit, limit }));
+        assert_eq!(y, [0.25; 4]);
+        assert_eq!(stream.offset(limit - 4).forward(in_place(&mut y), KEY), Ok(()));
+        assert_eq!(stream.offset(u64::MAX).forward(in_place(&mut []), KEY), Ok(()));
+        y = [0.25; 4];
+    }
+    let far = dropout.offset(u64::MAX - 2).stream(Stream::Triton).unwrap();
+    assert_eq!(far.forward(in_place(&mut y), KEY), Err(Error::TooLarge));
+    let wrong = Error::Length { argument: "mask", expected: 1, found: 2 };
+    assert_eq!(far.offset(0).write_mask(4, KEY, &mut [0; 2]), Err(wrong));
+    let length = far.offset(0).forward(apart(&[0.5; 3], &mut y), KEY);
+    assert_eq!(length, Err(Error::Length { argument: "y", expected: 3, found: 4 }));
+    let original = Stream::JaxOriginal { len: 1 << 32 };
+    assert!(matches!(dropout.stream(original), Err(Error::Index { .. })));
 }

@@ -18,7 +18,7 @@ mod golden_cases;
 
 use std::fmt::Write as _;
 
-use evenkeel::{Backend, Dropout};
+use evenkeel::{Backend, Dropout, Key};
 use golden_cases::{CASES, Case, Data, Digest, MEMORY, Observer, Op, Values, run};
 use ops::oracle::{self, Reduced, Shape, Stats};
 
@@ -479,6 +479,41 @@ impl Checker<'_> {
                 let terms = (x * factor).abs() + shift.abs() + dropped.abs();
                 self.near(name, i, y, expected, 1.51 * f64::from(f32::EPSILON) * terms);
             }
+        }
+        self.fused_drops(p, affine);
+        self.streams(p);
+    }
+
+    fn fused_drops(&self, p: f64, [a, b, dropped]: [f64; 3]) {
+        let key = golden_cases::dropout_key().expect("the stream is small enough");
+        let (y, dx) = (self.recording.output("selu alpha"), self.recording.output("selu alpha dx"));
+        for (i, &x) in self.recording.input("x").iter().enumerate() {
+            let keep = reference_keep(p, i as u64, key.seed(), key.stream());
+            let (selu, slope) = (oracle::selu(x), oracle::selu_slope(x));
+            let limit = 3.0 * f64::from(f32::EPSILON);
+            let expected = if keep { selu * a + b } else { dropped };
+            self.near("selu alpha", i, y[i], expected, limit * ((selu * a).abs() + b.abs()));
+            let expected = if keep { slope * a } else { 0.0 };
+            self.near("selu alpha dx", i, dx[i], expected, limit * expected);
+        }
+    }
+
+    /// Decisions one by one, which tests/streams compares with the systems'; about as many as p says.
+    fn streams(&self, p: f64) {
+        let x = self.recording.input("x");
+        for (name, stream) in golden_cases::STREAMS {
+            let decider = stream.decider(p).expect("p is a probability");
+            let y = self.recording.output(name);
+            let mut dropped = 0.0;
+            for (i, (&x, &y)) in x.iter().zip(y).enumerate() {
+                let keep = decider.keep(Key::new(0x0123_4567_89ab_cdef), i as u64);
+                dropped += f64::from(u8::from(!keep));
+                let expected = if keep { x / (1.0 - p) } else { 0.0 };
+                self.near(name, i, y, expected, 2.0 * f64::from(f32::EPSILON) * expected.abs());
+            }
+            let n = x.len() as f64;
+            let off = (dropped - n * p) / (n * p * (1.0 - p)).sqrt();
+            assert!(off.abs() < 5.0, "{name}: {dropped} of {n} dropped");
         }
     }
 

@@ -11,7 +11,8 @@
 mod decide;
 
 use super::block::each;
-use super::lanes::{LANES, Value};
+use super::exponential::{selu, selu_slope};
+use super::lanes::{LANES, Single};
 use super::map::Tensor;
 use super::rows::part;
 use crate::Key;
@@ -47,7 +48,7 @@ impl Draw {
 /// What becomes of an element. Written once for one and for sixteen.
 pub(crate) trait Fate<const OTHERS: usize>: Copy {
     /// What it becomes where it is kept; also from others at the same place.
-    fn kept<V: Value<Scalar = f32>>(self, x: V, others: [V; OTHERS]) -> V;
+    fn kept<V: Single>(self, x: V, others: [V; OTHERS]) -> V;
 
     /// What it becomes where it is dropped, whatever it was.
     fn dropped(self) -> f32;
@@ -59,7 +60,7 @@ pub(crate) struct Scaled(pub(crate) f32);
 
 impl Fate<0> for Scaled {
     #[inline(always)]
-    fn kept<V: Value<Scalar = f32>>(self, x: V, []: [V; 0]) -> V {
+    fn kept<V: Single>(self, x: V, []: [V; 0]) -> V {
         x * x.all(self.0)
     }
 
@@ -79,7 +80,7 @@ pub(crate) struct Shifted {
 
 impl Fate<0> for Shifted {
     #[inline(always)]
-    fn kept<V: Value<Scalar = f32>>(self, x: V, []: [V; 0]) -> V {
+    fn kept<V: Single>(self, x: V, []: [V; 0]) -> V {
         x * x.all(self.factor) + x.all(self.shift)
     }
 
@@ -89,13 +90,44 @@ impl Fate<0> for Shifted {
     }
 }
 
+/// SELU, and then [`Shifted`].
+#[derive(Clone, Copy)]
+pub(crate) struct SeluShifted(pub(crate) Shifted);
+
+impl Fate<0> for SeluShifted {
+    #[inline(always)]
+    fn kept<V: Single>(self, x: V, []: [V; 0]) -> V {
+        self.0.kept(selu(x), [])
+    }
+
+    #[inline(always)]
+    fn dropped(self) -> f32 {
+        self.0.dropped
+    }
+}
+
+/// The gradient of [`SeluShifted`] from dy and x: [`Scaled`], and then that of SELU.
+#[derive(Clone, Copy)]
+pub(crate) struct SeluScaled(pub(crate) f32);
+
+impl Fate<1> for SeluScaled {
+    #[inline(always)]
+    fn kept<V: Single>(self, dy: V, [x]: [V; 1]) -> V {
+        Scaled(self.0).kept(dy, []) * selu_slope(x)
+    }
+
+    #[inline(always)]
+    fn dropped(self) -> f32 {
+        0.0
+    }
+}
+
 /// Gives every element its fate. The others are as long as the tensor.
 #[inline(always)]
 pub(crate) fn apply<S: Simd, F: Fate<OTHERS>, const OTHERS: usize>(
     simd: S,
     draw: Draw,
-    fate: F,
-    others: [&[f32]; OTHERS],
+    (fate, others): (F, [&[f32]; OTHERS]),
     tensor: Tensor<'_>,
 ) {
     let len = tensor.input().len();

@@ -5,6 +5,7 @@ use super::words::{pair, pick};
 use super::{Jax, JaxOriginal, OneDnn, OneDnnOffset, PyTorchCuda, Stream, TensorFlow};
 use super::{Threshold, Triton};
 use crate::drops::Probability;
+use crate::kernel::foreign::{Decide, FirstWords};
 use crate::kernel::lanes::narrow;
 use crate::kernel::mask;
 use crate::philox::Domain;
@@ -103,7 +104,7 @@ impl Decider {
     /// For many elements of one key, [`with`](Self::with) saves what a system does once for each key.
     #[must_use]
     pub fn keep(self, key: Key, index: u64) -> bool {
-        self.with(key).decide(index)
+        self.with(key).keeps(index)
     }
 
     /// The mask of a key.
@@ -173,16 +174,29 @@ impl Mask {
     #[inline]
     pub fn keep(self, index: u64) -> Result<bool, Error> {
         self.decider.stream.check(index)?;
-        Ok(self.decide(index))
+        Ok(self.keeps(index))
     }
+}
 
+impl Decide for Mask {
     /// The same without a check.
     #[inline]
-    pub(crate) fn decide(&self, index: u64) -> bool {
+    fn keeps(&self, index: u64) -> bool {
         match self.decider.rule {
             Rule::Native(None) => false,
             Rule::Native(Some(threshold)) => threshold.keeps(self.key, index),
             Rule::Words(threshold) => threshold.keeps(self.words.word(index)),
+        }
+    }
+
+    #[inline]
+    fn first_words(&self) -> Option<FirstWords> {
+        match (self.words, self.decider.rule) {
+            (Words::Triton(_), Rule::Words(Threshold { shift, first, more: Some(more) })) => {
+                // Of the key, the seed alone.
+                Some(FirstWords { key: Key::new(self.key.seed()), shift, first, more })
+            }
+            _ => None,
         }
     }
 }

@@ -13,12 +13,14 @@
     reason = "exact for the numbers that occur, or the lower word on purpose"
 )]
 
+use core::num::NonZero;
 use evenkeel::philox::philox4x32;
+use evenkeel::stream::Stream;
 use evenkeel::{
     Affine, AlphaDropout, Backend, BatchNorm, Dropout, Error, FeatureAlphaDropout, FeatureDropout,
     Fill, GaussianDropout, Given, Gradients, GroupNorm, InstanceNorm, Keep, Key, LayerNorm, Layout,
-    Moments, Momentum, Philox, RmsNorm, Rows, Running, RunningVariance, Saved, Selu, Standardize,
-    Statistics, Weight, apart, in_place,
+    Moments, Momentum, Philox, RmsNorm, Rows, Running, RunningVariance, Saved, Selu,
+    SeluAlphaDropout, Standardize, Statistics, Weight, apart, in_place,
 };
 use rand_core::Rng;
 
@@ -880,6 +882,18 @@ fn dropout(
     Ok(())
 }
 
+/// Other systems' masks.
+pub(crate) const STREAMS: [(&str, Stream); 8] = [
+    ("triton", Stream::Triton),
+    ("inductor", Stream::Inductor),
+    ("jax", Stream::Jax),
+    ("jax original", Stream::JaxOriginal { len: 400 }),
+    ("tensorflow", Stream::TensorFlow { seed1: -5 }),
+    ("onednn", Stream::OneDnn),
+    ("onednn offset", Stream::OneDnnOffset { offset: NonZero::<i64>::MIN }),
+    ("pytorch", Stream::PyTorchCuda { len: 400, offset: 12, blocks: NonZero::<u32>::MIN }),
+];
+
 fn drops(
     p: f64,
     layout: Layout,
@@ -901,6 +915,17 @@ fn drops(
     observer.output("feature", Values::F32(y));
     both.forward(apart(x, y), key)?;
     observer.output("feature alpha", Values::F32(y));
+    let fused = SeluAlphaDropout::new(p)?.backend(backend);
+    fused.forward(apart(x, y), key)?;
+    observer.output("selu alpha", Values::F32(y));
+    y.fill(1.0);
+    fused.backward(in_place(y), x, key)?;
+    observer.output("selu alpha dx", Values::F32(y));
+    for (name, stream) in STREAMS {
+        let dropout = Dropout::new(p)?.stream(stream)?.backend(backend);
+        dropout.forward(apart(x, y), Key::new(0x0123_4567_89ab_cdef))?;
+        observer.output(name, Values::F32(y));
+    }
     Ok(())
 }
 

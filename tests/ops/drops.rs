@@ -1,4 +1,5 @@
-//! Alpha dropout, feature dropout and feature alpha dropout, forward and backward.
+//! Alpha dropout, feature dropout, feature alpha dropout, and SELU with alpha dropout, forward and
+//! backward.
 
 use crate::call::{Args, Case, Holds, Op, Slot, decorated, elements};
 use core::marker::PhantomData;
@@ -107,6 +108,9 @@ pub fn decision<K: Kind>(layout: &Layout, element: usize) -> usize {
 }
 
 #[cfg(feature = "judges")]
+pub use judged::exact;
+
+#[cfg(feature = "judges")]
 mod judged {
     use super::{Backward, Forward, Kind, Options, decision, decisions};
     use crate::call::Case;
@@ -117,7 +121,7 @@ mod judged {
     use evenkeel::{Error, Key, Layout};
 
     impl Options {
-        fn drawn<K: Kind>(layout: &Layout, source: &mut Source<'_>) -> Self {
+        pub fn drawn<K: Kind>(layout: &Layout, source: &mut Source<'_>) -> Self {
             let (seed, stream) = source.choose(&KEYS);
             let far: Vec<u64> = offsets(decisions::<K>(layout)).collect();
             Self {
@@ -128,7 +132,7 @@ mod judged {
         }
 
         /// Wrong probabilities, and offsets that overflow.
-        fn refused<K: Kind>(layout: &Layout) -> Vec<(Self, Error)> {
+        pub fn refused<K: Kind>(layout: &Layout) -> Vec<(Self, Error)> {
             let good = Self { p: 0.5, ..Self::drawn::<K>(layout, &mut Source::new(0)) };
             let bad = [f64::NAN, -0.1, 1.1, f64::NEG_INFINITY];
             let bad = bad.map(|p| (Self { p, ..good }, Error::Probability { found: p }));
@@ -152,7 +156,7 @@ mod judged {
     }
 
     /// The exact a, b and dropped value of alpha dropout, or those of dropout.
-    fn exact<K: Kind>(p: f64) -> [f64; 3] {
+    pub fn exact<K: Kind>(p: f64) -> [f64; 3] {
         let steps = 2.0_f64.powi(40);
         let drop = (p * steps).round() / steps;
         if drop == 1.0 {

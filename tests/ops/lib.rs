@@ -23,6 +23,7 @@ pub mod group_norm;
 pub mod instance_norm;
 pub mod row_norm;
 pub mod selu;
+pub mod selu_alpha;
 pub mod source;
 pub mod standardize;
 
@@ -84,6 +85,8 @@ macro_rules! for_every_subject {
             feature_dropout_backward: $crate::drops::Backward<$crate::drops::Feature>,
             feature_alpha_dropout: $crate::drops::Forward<$crate::drops::FeatureAlpha>,
             feature_alpha_dropout_backward: $crate::drops::Backward<$crate::drops::FeatureAlpha>,
+            selu_alpha_dropout: $crate::selu_alpha::Forward,
+            selu_alpha_dropout_backward: $crate::selu_alpha::Backward,
             gaussian_dropout: $crate::fill::Forward,
             gaussian_dropout_backward: $crate::fill::Backward,
             uniform: $crate::fill::Uniform,

@@ -2,9 +2,10 @@
 
 use std::hint::black_box;
 
+use evenkeel::stream::Stream;
 use evenkeel::{
     AlphaDropout, Backend, Dropout, FeatureDropout, Fill, GaussianDropout, Key, Layout, Scaling,
-    apart, in_place,
+    SeluAlphaDropout, apart, in_place,
 };
 
 use super::{Case, Work};
@@ -57,7 +58,7 @@ fn alpha(backend: Backend, elements: usize) -> Case {
 }
 
 /// Numbers, and Gaussian dropout; in the second-level cache.
-fn numbers(backend: Backend) -> [Case; 4] {
+fn numbers(backend: Backend) -> [Case; 6] {
     const LEN: usize = 1 << 15;
     let fill = move |key| Fill::new(key).backend(backend);
     let gaussian = GaussianDropout::new(0.3).expect("p is a probability").backend(backend);
@@ -90,7 +91,20 @@ fn numbers(backend: Backend) -> [Case; 4] {
             gaussian.forward(apart(x, y), key()).expect(VALID);
         })
     };
+    let fused = SeluAlphaDropout::new(0.05).expect("p is a probability").backend(backend);
+    let selu = move || {
+        let mut key = keys();
+        Work::new(LEN, move |[x, _], y| fused.forward(apart(x, y), key()).expect(VALID))
+    };
+    let triton = Dropout::new(0.3).and_then(|dropout| dropout.stream(Stream::Triton));
+    let triton = triton.expect("p is a probability").backend(backend);
+    let triton = move || {
+        let mut key = keys();
+        Work::new(LEN, move |[x, _], y| triton.forward(apart(x, y), key()).expect(VALID))
+    };
     [
+        case("selu_alpha_dropout/forward, p = 0.05", Box::new(selu)),
+        case("stream_dropout/triton, p = 0.3", Box::new(triton)),
         case("fill/words", Box::new(words)),
         case("fill/uniform", Box::new(uniform)),
         case("fill/normal", Box::new(normal)),

@@ -5,10 +5,12 @@
 
 // Brings the panic handler, without which a static library can't be.
 use board as _;
+use evenkeel::stream::Stream;
 use evenkeel::{
     Affine, AlphaDropout, BatchNorm, Dropout, Error, FeatureAlphaDropout, FeatureDropout, Fill,
     GaussianDropout, Given, Gradients, GroupNorm, InstanceNorm, Keep, Key, LayerNorm, Layout,
-    Moments, RmsNorm, Rows, Running, Saved, Selu, Standardize, Statistics, Weight, apart, in_place,
+    Moments, RmsNorm, Rows, Running, Saved, Selu, SeluAlphaDropout, Standardize, Statistics,
+    Weight, apart, in_place,
 };
 
 type Status = Result<(), Error>;
@@ -178,6 +180,15 @@ ops! {
         selu_backward(a) { Selu::new().backward(apart(a.dy, a.y), a.x) }
         dropout_forward(a) { Dropout::new(0.3)?.forward(in_place(a.y), Key::new(1)) }
         alpha_dropout_forward(a) { AlphaDropout::new(0.3)?.forward(in_place(a.y), Key::new(1)) }
+        selu_alpha_dropout_forward(a) {
+            SeluAlphaDropout::new(0.05)?.forward(in_place(a.y), Key::new(1))
+        }
+        selu_alpha_dropout_backward(a) {
+            SeluAlphaDropout::new(0.05)?.backward(apart(a.dy, a.y), a.x, Key::new(1))
+        }
+        stream_dropout_triton(a) {
+            Dropout::new(0.3)?.stream(Stream::Triton)?.forward(in_place(a.y), Key::new(1))
+        }
         gaussian_dropout_forward(a) {
             GaussianDropout::new(0.3)?.forward(in_place(a.y), Key::new(1))
         }

@@ -10,12 +10,13 @@ use core::panic::PanicInfo;
 
 use core::num::NonZero;
 use evenkeel::philox::philox4x32;
-use evenkeel::stream::{self, Decider, Mask, Stream, Threshold};
+use evenkeel::stream::{self, Decider, Mask, Stream, StreamDropout, Threshold};
 use evenkeel::{
     Activation, Affine, AlphaDropout, Backend, BatchNorm, Constant, Dropout, Error,
     FeatureAlphaDropout, FeatureDropout, Fill, GaussianDropout, Given, Gradients, GroupNorm, Init,
     InstanceNorm, Keep, Key, LayerNorm, Layout, Moments, Momentum, Philox, RmsNorm, Rows, Running,
-    RunningVariance, Saved, Scaling, Selu, Standardize, Statistics, Weight, apart, in_place,
+    RunningVariance, Saved, Scaling, Selu, SeluAlphaDropout, Standardize, Statistics, Weight,
+    apart, in_place,
 };
 use rand_core::{Rng, SeedableRng};
 
@@ -63,6 +64,8 @@ pub struct Arguments<'a> {
     feature_dropout: FeatureDropout,
     feature_alpha_dropout: FeatureAlphaDropout,
     gaussian_dropout: GaussianDropout,
+    selu_alpha_dropout: SeluAlphaDropout,
+    stream_dropout: StreamDropout,
     fill: Fill,
     init: Init,
     plain: &'a mut [u32],
@@ -471,6 +474,46 @@ exports! {
     }
     check_gaussian_dropout_backward(a) -> Status {
         a.gaussian_dropout.backward(apart(a.dy, a.y), a.key)
+    }
+    check_selu_alpha_dropout_new(a) -> Result<SeluAlphaDropout, Error> {
+        SeluAlphaDropout::new(a.number)
+    }
+    check_selu_alpha_dropout_options(a) -> f64 {
+        a.selu_alpha_dropout = a.selu_alpha_dropout.offset(a.index);
+        a.selu_alpha_dropout.p()
+    }
+    check_selu_alpha_dropout_forward(a) -> Status {
+        a.selu_alpha_dropout.forward(apart(a.x, a.y), a.key)
+    }
+    check_selu_alpha_dropout_forward_in_place(a) -> Status {
+        a.selu_alpha_dropout.forward(in_place(a.y), a.key)
+    }
+    check_selu_alpha_dropout_forward_decorated(a) -> Status {
+        a.selu_alpha_dropout.forward(decorated!(a, apart(a.x, a.y)), a.key)
+    }
+    check_selu_alpha_dropout_backward(a) -> Status {
+        a.selu_alpha_dropout.backward(apart(a.dy, a.y), a.x, a.key)
+    }
+    check_selu_alpha_dropout_backward_in_place(a) -> Status {
+        a.selu_alpha_dropout.backward(in_place(a.y), a.x, a.key)
+    }
+    check_stream_dropout_new(a) -> Result<StreamDropout, Error> { a.dropout.stream(a.stream) }
+    check_stream_dropout_options(a) -> (Stream, f32) {
+        a.stream_dropout = a.stream_dropout.offset(a.index);
+        (a.stream_dropout.stream(), a.stream_dropout.scale().apply(1.0))
+    }
+    check_stream_dropout_forward(a) -> Status {
+        a.stream_dropout.forward(apart(a.x, a.y), a.key)
+    }
+    check_stream_dropout_forward_in_place(a) -> Status {
+        a.stream_dropout.forward(in_place(a.y), a.key)
+    }
+    check_stream_dropout_backward(a) -> Status {
+        a.stream_dropout.backward(apart(a.dy, a.y), a.key)
+    }
+    check_stream_dropout_keep(a) -> Result<bool, Error> { a.stream_dropout.keep(a.key, a.index) }
+    check_stream_dropout_write_mask(a) -> Status {
+        a.stream_dropout.write_mask(a.sizes[0], a.key, a.bytes)
     }
     check_fill_new(a) -> Fill { Fill::new(a.key).offset(a.index) }
     check_fill_words(a) -> Status { a.fill.words(a.plain) }
