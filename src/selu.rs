@@ -31,9 +31,9 @@ use crate::{Activation, Backend, Error, Io};
 ///
 /// # Numerics
 ///
-/// y is within 2 ulp for every x, dx within 2 ulp of dy times the derivative (where the derivative is
-/// subnormal, x below −87.9, it is rounded to such a number first). λ·α is the limit at −∞, to the last
-/// bit. Zeros keep their sign, NaN stays NaN, and results that are subnormal are not flushed. The
+/// y is within 2 ulp and the derivative within 1.5 ulp, for every x that there is; dx is dy times the
+/// derivative, rounded once more (a subnormal derivative, of x below −87.9, is rounded to such a number
+/// first). −λ·α is the limit at −∞, to the last bit. Zeros keep their sign, NaN stays NaN, and results that are subnormal are not flushed. The
 /// exponential is computed in f32 by additions and multiplications alone, the same on every target:
 /// docs/NUMERICS.md, section 19.
 ///
