@@ -189,34 +189,33 @@ fn standard_normal<W: Word>(word: W) -> W::Number {
     let half = q.all(0.5);
     let q = (q + half) * q.all(STEP);
     let r = q.all(0.180_625) - q * q;
-    let middle = q * ratio(r, [59.109_375, 159.291_14, 50.434_273, 3.387_132_6], MIDDLE);
-
+    let above = q * polynomial(r, [59.109_375, 159.291_14, 50.434_273, 3.387_132_6]);
+    let below = polynomial(r, [67.187_56, 78.757_76, 17.895_17, 1.0]);
     let far = q.greater(q.all(0.425)) | q.all(-0.425).greater(q);
     if !<W::Number>::any(far) {
-        return middle;
+        return above / below;
     }
     // The distance to the nearer end: the bits of a negative number are flipped.
     let negative = q.all(0.0).greater(q);
-    let (below, above) = (word.rounded(), word.flipped(u32::MAX).rounded());
-    let distance = (Value::select(negative, below, above) + half) * q.all(STEP);
+    let distance = Value::select(negative, word.rounded(), word.flipped(u32::MAX).rounded());
+    let distance = (distance + half) * q.all(STEP);
     let r = (q.all(0.0) - logarithm(W::of(distance))).root() - q.all(1.6);
-    let tail = ratio(r, [0.170_238_21, 1.306_728_5, 2.756_815_4, 1.423_437_2], TAIL);
+    let tail = polynomial(r, [0.170_238_21, 1.306_728_5, 2.756_815_4, 1.423_437_2]);
     let tail = Value::select(negative, q.all(0.0) - tail, tail);
-    Value::select(far, tail, middle)
+    let tail_below = polynomial(r, [0.120_211_33, 0.737_001_66, 1.0]);
+    // One division for both.
+    Value::select(far, tail, above) / Value::select(far, tail_below, below)
 }
 
-/// The denominators of [`standard_normal`], the highest power first.
-const MIDDLE: [f32; 4] = [67.187_56, 78.757_76, 17.895_17, 1.0];
-const TAIL: [f32; 4] = [0.0, 0.120_211_33, 0.737_001_66, 1.0];
-
-/// A quotient of two polynomials of the third degree.
+/// A polynomial, its highest coefficient first.
 #[inline(always)]
-fn ratio<V: Value<Scalar = f32>>(x: V, above: [f32; 4], below: [f32; 4]) -> V {
-    let [a3, a2, a1, a0] = above;
-    let [b3, b2, b1, b0] = below;
-    let above = ((x.all(a3) * x + x.all(a2)) * x + x.all(a1)) * x + x.all(a0);
-    let below = ((x.all(b3) * x + x.all(b2)) * x + x.all(b1)) * x + x.all(b0);
-    above / below
+fn polynomial<V: Value<Scalar = f32>, const N: usize>(x: V, coefficients: [f32; N]) -> V {
+    let mut coefficients = coefficients.iter();
+    let mut value = x.all(coefficients.next().copied().unwrap_or(0.0));
+    for coefficient in coefficients {
+        value = value * x + x.all(*coefficient);
+    }
+    value
 }
 
 /// The natural logarithm of a positive normal number, given by its bits.
