@@ -30,10 +30,19 @@ use crate::{Backend, Dropout, Error, Key, Moments};
 pub struct Io<'a, T = f32> {
     x: Option<&'a [T]>,
     y: &'a mut [T],
-    residual: Option<&'a mut [T]>,
-    activation: Option<Activation>,
-    dropout: Option<(Dropout, Key)>,
+    // Each decoration comes with the function that does it. A program that never asks for one then does
+    // not contain it, though every operation could be asked.
+    residual: Option<(&'a mut [T], Accumulate<T>)>,
+    activation: Option<Activate<T>>,
+    dropout: Option<(Dropout, Key, Drop<T>)>,
 }
+
+/// Adds a tensor to a residual.
+type Accumulate<T> = fn(Backend, &[T], &mut [T]);
+/// Applies an activation.
+type Activate<T> = fn(Backend, &mut [T]);
+/// Drops elements.
+type Drop<T> = fn(&Dropout, Key, &mut [T]);
 
 /// Reads `x` and writes `y`.
 pub const fn apart<'a, T>(x: &'a [T], y: &'a mut [T]) -> Io<'a, T> {
@@ -55,25 +64,27 @@ pub enum Activation {
     Selu,
 }
 
-impl<'a, T> Io<'a, T> {
+impl<'a> Io<'a> {
     /// Adds a residual first: residual ← x + residual, and that sum is what the operation reads. `x`
     /// stays as it is, unless it is also the output.
     #[must_use]
     #[expect(clippy::should_implement_trait, reason = "the field's word for it")]
-    pub fn add(self, residual: &'a mut [T]) -> Self {
-        Self { residual: Some(residual), ..self }
+    pub fn add(self, residual: &'a mut [f32]) -> Self {
+        Self { residual: Some((residual, decorate::accumulate)), ..self }
     }
 
     /// Applies an activation to the result.
     #[must_use]
+    #[inline]
     pub fn then(self, activation: Activation) -> Self {
-        Self { activation: Some(activation), ..self }
+        Self { activation: Some(decorate::activation(activation)), ..self }
     }
 
     /// Drops elements of the result, after the activation: [`Dropout::forward`].
     #[must_use]
     pub fn drop(self, dropout: &Dropout, key: Key) -> Self {
-        Self { dropout: Some((*dropout, key)), ..self }
+        let apply = |dropout: &Dropout, key, y: &mut [f32]| dropout.apply(key, Tensor::InPlace(y));
+        Self { dropout: Some((*dropout, key, apply)), ..self }
     }
 }
 
@@ -93,8 +104,10 @@ impl Io<'_> {
         let [x, y] = names;
         check_len(x, len, self.input_len())?;
         check_len(y, len, self.y.len())?;
-        check_optional("residual", len, self.residual.as_deref())?;
-        self.dropout.map_or(Ok(()), |(dropout, _)| dropout.check(len))
+        if let Some((residual, _)) = &self.residual {
+            check_len("residual", len, residual.len())?;
+        }
+        self.dropout.as_ref().map_or(Ok(()), |(dropout, ..)| dropout.check(len))
     }
 
     /// Refuses decorations, which are done to the whole slice, where not all of it are elements.
@@ -110,18 +123,18 @@ impl Io<'_> {
         let tensor = match (x, residual) {
             (Some(x), None) => Tensor::Apart(x, &mut *y),
             (None, None) => Tensor::InPlace(&mut *y),
-            (x, Some(residual)) => {
-                decorate::accumulate(backend, x.unwrap_or(y), residual);
+            (x, Some((residual, accumulate))) => {
+                accumulate(backend, x.unwrap_or(y), residual);
                 Tensor::Apart(residual, &mut *y)
             }
         };
         // Called in one place, so that its code is there once.
         operation(tensor);
-        if let Some(activation) = activation {
-            decorate::activate(backend, activation, Tensor::InPlace(y));
+        if let Some(activate) = activation {
+            activate(backend, y);
         }
-        if let Some((dropout, key)) = dropout {
-            dropout.apply(key, Tensor::InPlace(y));
+        if let Some((dropout, key, drop)) = dropout {
+            drop(&dropout, key, y);
         }
     }
 }

@@ -2,9 +2,8 @@
 
 use crate::backend::dispatch;
 use crate::error::check_len;
-use crate::kernel::decorate::activate;
 use crate::kernel::pointwise::{self, SeluGradient};
-use crate::{Activation, Backend, Error, Io};
+use crate::{Backend, Error, Io};
 
 /// The scaled exponential linear unit.
 ///
@@ -23,7 +22,7 @@ use crate::{Activation, Backend, Error, Io};
 /// [standardized](crate::Standardize); [`Dropout`](crate::Dropout) does not keep the fixed point.
 ///
 /// In the same call as another operation it is
-/// [`.then(Activation::Selu)`](Activation::Selu), with the same bits.
+/// [`.then(Activation::Selu)`](crate::Activation::Selu), with the same bits.
 ///
 /// # Shapes
 ///
@@ -87,7 +86,9 @@ impl Selu {
     /// [`Error::Length`] for `y` or the residual if the lengths differ.
     pub fn forward(&self, io: Io<'_>) -> Result<(), Error> {
         io.check(io.input_len())?;
-        io.run(self.backend, |tensor| activate(self.backend, Activation::Selu, tensor));
+        io.run(self.backend, |tensor| {
+            dispatch!(self.backend, simd => pointwise::apply(simd, tensor, [], pointwise::Selu));
+        });
         Ok(())
     }
 

@@ -67,6 +67,7 @@ fn numbers_are_pinned_on_every_backend() {
         (1280, 490, Some(492), 0x3fb7_d340_52cc_3e9f, 0xdfc2_606d_7773_585f),
         (1251, 479, None, 0x3fc4_b821_f192_457e, 0xde4f_c029_94b8_e46f),
         (1272, 488, Some(487), 0x3fbe_3dc3_89f8_8af2, 0x8e95_b9f7_9adf_887c),
+        (1238, 477, None, 0x3fc6_9f07_d8ab_7de2, 0xe167_6420_4801_512d),
     ];
     for backend in Backend::available() {
         let runs = run(&["--epochs", "2", "--backend", backend.name()], &[0.03]);
@@ -98,12 +99,13 @@ network 64-128-128-10, 1297 training images, 500 test images
 epochs 1, batch size 32, drop probability 0.2, seed 3
 learning rate: the best of 0.01, 0.03, 0.1, 0.3 on the last 259 training images
 
-           learning   90 % of test right   95 % of test right    right at the end, %
-form           rate     step      epoch      step      epoch    train    test   test*
-plain           0.1       26        0.6         -          -    96.45   93.00       -
-BatchNorm       0.1       14        0.3         -          -    92.83   90.60   91.40
-dropout         0.1       40        1.0         -          -    94.76   92.80       -
-both            0.1       36        0.9         -          -    93.37   92.60   93.80
+                     learning   90 % of test right   95 % of test right    right at the end, %
+form                     rate     step      epoch      step      epoch    train    test   test*
+plain                     0.1       26        0.6         -          -    96.45   93.00       -
+BatchNorm                 0.1       14        0.3         -          -    92.83   90.60   91.40
+dropout                   0.1       40        1.0         -          -    94.76   92.80       -
+both                      0.1       36        0.9         -          -    93.37   92.60   93.80
+SELU + alpha dropout      0.1       20        0.5         -          -    87.82   86.00       -
 * with population statistics in place of running averages
 ";
 
@@ -118,12 +120,13 @@ network 64-128-128-10, 1297 training images, 500 test images
 epochs 15, batch size 32, drop probability 0.2, seed 0
 learning rate: the best of 0.01, 0.03, 0.1, 0.3 on the last 259 training images
 
-           learning   90 % of test right   95 % of test right    right at the end, %
-form           rate     step      epoch      step      epoch    train    test   test*
-plain          0.03       50        1.2        74        1.8   100.00   98.80       -
-BatchNorm      0.03       16        0.4        30        0.7    99.92   98.80   99.00
-dropout        0.03       52        1.3        74        1.8   100.00   99.40       -
-both           0.03       18        0.4        44        1.1    99.61   98.20   98.00
+                     learning   90 % of test right   95 % of test right    right at the end, %
+form                     rate     step      epoch      step      epoch    train    test   test*
+plain                    0.03       50        1.2        74        1.8   100.00   98.80       -
+BatchNorm                0.03       16        0.4        30        0.7    99.92   98.80   99.00
+dropout                  0.03       52        1.3        74        1.8   100.00   99.40       -
+both                     0.03       18        0.4        44        1.1    99.61   98.20   98.00
+SELU + alpha dropout     0.03       20        0.5        42        1.0    99.85   98.60       -
 * with population statistics in place of running averages
 ";
 
@@ -137,8 +140,9 @@ fn two_runs_are_equal() {
 fn every_batch_size_works() {
     // 16 and 48 leave a last batch of one image. (A batch of one teaches BatchNorm nothing: every
     // value is its own mean. It must not fail, no more.)
+    // With 648 steps of two images, SELU, which nothing normalizes, diverges at higher rates.
     for size in ["2", "16", "48", "1296", "1297"] {
-        for run in run(&["--epochs", "1", "--batch-size", size], &[0.01]) {
+        for run in run(&["--epochs", "1", "--batch-size", size], &[0.002]) {
             assert!(run.test_loss.is_finite(), "{size}");
         }
     }
@@ -146,7 +150,7 @@ fn every_batch_size_works() {
 
 #[test]
 fn dropping_everything_or_nothing_works() {
-    let [plain, _, dropout, _] = run(&["--epochs", "1", "--drop", "0"], &[0.03]);
+    let [plain, _, dropout, ..] = run(&["--epochs", "1", "--drop", "0"], &[0.03]);
     assert_eq!(plain, dropout);
     run(&["--epochs", "1", "--drop", "1"], &[0.03]);
 }
@@ -189,7 +193,7 @@ fn picture_and_tables_show_all_forms() {
     assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
     let one = table::results(slice::from_ref(&runs), &options.recipe);
     let two = table::results(&[runs.clone(), runs], &options.recipe);
-    for name in ["plain", "BatchNorm", "dropout", "both"] {
+    for name in ["plain", "BatchNorm", "dropout", "both", "SELU + alpha dropout"] {
         assert!(svg.contains(name) && one.contains(name) && two.contains(name), "{name}");
     }
     assert!(table::header(&options).contains("batch size 128"));

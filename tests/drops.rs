@@ -207,8 +207,8 @@ fn streams() -> [Stream; 9] {
         Stream::JaxOriginal { len: LEN },
         Stream::TensorFlow { seed1: 77 },
         Stream::OneDnn,
-        Stream::OneDnnOffset { offset: NonZero::new(-9).unwrap() },
-        Stream::PyTorchCuda { len: LEN, offset: 8, blocks: NonZero::new(3).unwrap() },
+        Stream::OneDnnOffset { offset: NonZero::<i64>::MIN },
+        Stream::PyTorchCuda { len: LEN, offset: 8, blocks: NonZero::<u32>::MIN },
     ]
 }
 

@@ -20,14 +20,14 @@ pub(crate) type ByForm<T> = [T; Form::ALL.len()];
 /// The first training runs of a seed: every rate of every form.
 pub(crate) const TRIALS: u64 = (RATES.len() * Form::ALL.len()) as u64;
 
-/// All training runs of a seed: the trials, and then the four that count.
+/// All training runs of a seed: the trials, and then those that count.
 pub(crate) const RUNS: u64 = TRIALS + Form::ALL.len() as u64;
 
-/// Compares the four forms on one seed.
+/// Compares the forms on one seed.
 ///
 /// The seed decides the split, the first weights, the order of images and all masks. The forms
-/// share everything but the masks, which only two of them have: what differs in the results comes
-/// from normalization and dropout.
+/// with ReLU share everything but the masks, which only two of them have: what differs in their
+/// results comes from normalization and dropout. The one with SELU has weights of its own.
 pub(crate) fn compare(
     digits: &Digits,
     recipe: &Recipe,

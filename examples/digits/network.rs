@@ -1,8 +1,8 @@
 //! The network, 64-128-128-10: where normalization and dropout stand, forward and backward.
 
 use evenkeel::{
-    Affine, Backend, BatchNorm, Dropout, Error, Given, Gradients, Keep, Key, Layout, Moments,
-    Running, Saved, apart, in_place,
+    Affine, Backend, BatchNorm, Dropout, Error, Fill, Given, Gradients, Init, Keep, Key, Layout,
+    Moments, Running, Saved, Selu, SeluAlphaDropout, apart, in_place,
 };
 
 use crate::data::{CLASSES, PIXELS};
@@ -12,17 +12,20 @@ use crate::loss::softmax_cross_entropy;
 /// Width of both hidden layers.
 pub(crate) const WIDTH: usize = 128;
 
-/// The four networks that are compared.
+/// The networks that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     Plain,
     BatchNorm,
     Dropout,
     Both,
+    /// SELU in the place of ReLU, weights to match, and alpha dropout.
+    SelfNormalizing,
 }
 
 impl Form {
-    pub(crate) const ALL: [Self; 4] = [Self::Plain, Self::BatchNorm, Self::Dropout, Self::Both];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Plain, Self::BatchNorm, Self::Dropout, Self::Both, Self::SelfNormalizing];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -30,6 +33,7 @@ impl Form {
             Self::BatchNorm => "BatchNorm",
             Self::Dropout => "dropout",
             Self::Both => "both",
+            Self::SelfNormalizing => "SELU + alpha dropout",
         }
     }
 
@@ -37,8 +41,26 @@ impl Form {
         matches!(self, Self::BatchNorm | Self::Both)
     }
 
-    fn drops(self) -> bool {
-        matches!(self, Self::Dropout | Self::Both)
+    /// What follows a hidden layer's sums, normalized or not.
+    fn activation(self, dropout: Dropout, backend: Backend) -> Result<Activation, Error> {
+        Ok(match self {
+            Self::Plain | Self::BatchNorm => Activation::Relu(None),
+            Self::Dropout | Self::Both => Activation::Relu(Some(dropout)),
+            Self::SelfNormalizing => {
+                Activation::Selu(SeluAlphaDropout::new(dropout.p())?.backend(backend), backend)
+            }
+        })
+    }
+
+    /// A dense layer with its first weights.
+    fn dense(self, inputs: usize, outputs: usize, key: Key) -> Result<Dense, Error> {
+        let mut dense = Dense::new(inputs, outputs, key);
+        if self == Self::SelfNormalizing {
+            // Variance 1 / inputs: then sums of inputs with variance 1 have variance 1.
+            let init = Init::LeCunNormal { fan_in: inputs };
+            init.fill(&mut dense.weight.value, Fill::new(key))?;
+        }
+        Ok(dense)
     }
 }
 
@@ -57,19 +79,26 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// All forms start from the same weights: the key decides them, the form doesn't.
-    pub(crate) fn new(form: Form, dropout: Dropout, backend: Backend, key: Key) -> Self {
-        let hidden = |inputs, layer| Hidden {
-            dense: Dense::new(inputs, WIDTH, key.fold_in(layer)),
-            norm: form.normalizes().then(|| Norm::new(backend)),
-            dropout: form.drops().then_some(dropout),
-            sums: Vec::new(),
-            activations: Vec::new(),
+    /// All forms with ReLU start from the same weights: the key decides them, the form doesn't.
+    pub(crate) fn new(
+        form: Form,
+        dropout: Dropout,
+        backend: Backend,
+        key: Key,
+    ) -> Result<Self, Error> {
+        let hidden = |inputs, layer| -> Result<Hidden, Error> {
+            Ok(Hidden {
+                dense: form.dense(inputs, WIDTH, key.fold_in(layer))?,
+                norm: form.normalizes().then(|| Norm::new(backend)),
+                activation: form.activation(dropout, backend)?,
+                sums: Vec::new(),
+                activations: Vec::new(),
+            })
         };
-        Self {
-            hidden: [hidden(PIXELS, 0), hidden(WIDTH, 1)],
-            output: Dense::new(WIDTH, CLASSES, key.fold_in(2)),
-        }
+        Ok(Self {
+            hidden: [hidden(PIXELS, 0)?, hidden(WIDTH, 1)?],
+            output: form.dense(WIDTH, CLASSES, key.fold_in(2))?,
+        })
     }
 
     /// Learns from one batch. `keys` decide the dropout of each hidden layer; no mask is stored,
@@ -130,12 +159,60 @@ impl Network {
     }
 }
 
-/// A hidden layer: dense, BatchNorm if any, ReLU, dropout if any.
+/// What follows the sums of a hidden layer: an activation, and dropout if any.
+enum Activation {
+    Relu(Option<Dropout>),
+    /// In training in one pass; SELU alone in use.
+    Selu(SeluAlphaDropout, Backend),
+}
+
+impl Activation {
+    fn forward(&self, values: &mut [f32], key: Key) -> Result<(), Error> {
+        match self {
+            Self::Relu(None) => relu(values),
+            Self::Relu(Some(dropout)) => {
+                relu(values);
+                dropout.forward(in_place(values), key)?;
+            }
+            Self::Selu(fused, _) => fused.forward(in_place(values), key)?,
+        }
+        Ok(())
+    }
+
+    /// Needs what went in or what came out, as the activation's derivative does.
+    fn backward(
+        &self,
+        [sums, activations]: [&[f32]; 2],
+        gradient: &mut [f32],
+        key: Key,
+    ) -> Result<(), Error> {
+        match self {
+            Self::Relu(dropout) => {
+                if let Some(dropout) = dropout {
+                    dropout.backward(in_place(gradient), key)?;
+                }
+                relu_backward(activations, gradient);
+            }
+            Self::Selu(fused, _) => fused.backward(in_place(gradient), sums, key)?,
+        }
+        Ok(())
+    }
+
+    fn infer(&self, values: &mut [f32]) -> Result<(), Error> {
+        match self {
+            Self::Relu(_) => relu(values),
+            Self::Selu(_, backend) => Selu::new().backend(*backend).forward(in_place(values))?,
+        }
+        Ok(())
+    }
+}
+
+/// A hidden layer: dense, BatchNorm if any, activation and dropout.
 struct Hidden {
     dense: Dense,
     norm: Option<Norm>,
-    dropout: Option<Dropout>,
-    /// What the dense layer gave: BatchNorm's backward pass needs its input.
+    activation: Activation,
+    /// What the dense layer gave: the backward passes of BatchNorm and SELU need their input.
     sums: Vec<f32>,
     /// What the whole layer gave.
     activations: Vec<f32>,
@@ -148,20 +225,13 @@ impl Hidden {
         if let Some(norm) = &mut self.norm {
             norm.train(&self.sums, &mut self.activations)?;
         }
-        relu(&mut self.activations);
-        if let Some(dropout) = &self.dropout {
-            dropout.forward(in_place(&mut self.activations), key)?;
-        }
-        Ok(())
+        self.activation.forward(&mut self.activations, key)
     }
 
     /// Turns the gradient of the layer's output into that of the dense layer's output, and stores
     /// the gradients of all parameters.
     fn backward(&mut self, x: &[f32], mut gradient: Vec<f32>, key: Key) -> Result<Vec<f32>, Error> {
-        if let Some(dropout) = &self.dropout {
-            dropout.backward(in_place(&mut gradient), key)?;
-        }
-        relu_backward(&self.activations, &mut gradient);
+        self.activation.backward([&self.sums, &self.activations], &mut gradient, key)?;
         if let Some(norm) = &mut self.norm {
             gradient = norm.backward(&gradient, &self.sums)?;
         }
@@ -174,7 +244,7 @@ impl Hidden {
         if let Some(norm) = &self.norm {
             norm.infer_in_place(&mut y, from)?;
         }
-        relu(&mut y);
+        self.activation.infer(&mut y)?;
         Ok(y)
     }
 

@@ -13,8 +13,9 @@ use crate::data::TRAIN;
 use crate::training::Recipe;
 
 pub(crate) const HELP: &str = "\
-Trains a network 64-128-128-10 on handwritten digits in four forms: plain, with
-BatchNorm, with dropout, with both. Prints a table and draws the learning curves.
+Trains a network 64-128-128-10 on handwritten digits in five forms: plain, with
+BatchNorm, with dropout, with both, with SELU and alpha dropout. Prints a table and
+draws the learning curves.
 
 Usage: cargo run --release --example digits -- [OPTIONS]
 

@@ -15,8 +15,13 @@ use crate::training::{Run, percent};
 
 const SIZE: (u32, u32) = (900, 560);
 /// Tell-apart colours of Okabe and Ito, also for readers who are colour-blind.
-const COLOURS: ByForm<RGBColor> =
-    [RGBColor(0, 0, 0), RGBColor(0, 114, 178), RGBColor(230, 159, 0), RGBColor(0, 158, 115)];
+const COLOURS: ByForm<RGBColor> = [
+    RGBColor(0, 0, 0),
+    RGBColor(0, 114, 178),
+    RGBColor(230, 159, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+];
 
 /// Makes the folder and tries to open the file in it, so that a folder that can't be written to is
 /// reported before the training and not after it. An older picture stays, and a new one doesn't

@@ -37,14 +37,14 @@ pub(crate) fn results(seeds: &[ByForm<Run>], recipe: &Recipe) -> String {
 
 fn one_seed(runs: &ByForm<Run>, recipe: &Recipe) -> String {
     let mut lines = String::from(
-        "           learning   90 % of test right   95 % of test right    right at the end, %\n\
-         form           rate     step      epoch      step      epoch    train    test   test*\n",
+        "                     learning   90 % of test right   95 % of test right    right at the end, %\n\
+         form                     rate     step      epoch      step      epoch    train    test   test*\n",
     );
     for (form, run) in Form::ALL.iter().zip(runs) {
         let (step_90, step_95) = (run.step_reached(90), run.step_reached(95));
         let epoch = |step: Option<u64>| or_dash(step.map(|step| recipe.epochs_at(step)), 1);
         lines += &format!(
-            "{:<10} {:>8} {:>8} {:>10} {:>9} {:>10} {:>8.2} {:>7.2} {:>7}\n",
+            "{:<20} {:>8} {:>8} {:>10} {:>9} {:>10} {:>8.2} {:>7.2} {:>7}\n",
             form.name(),
             run.rate,
             or_dash(step_90.map(real), 0),
@@ -61,8 +61,8 @@ fn one_seed(runs: &ByForm<Run>, recipe: &Recipe) -> String {
 
 fn many_seeds(seeds: &[ByForm<Run>]) -> String {
     let mut lines = String::from(
-        "                test images right at the end, %         mean step of\n\
-         form         mean     sd     min     max    mean*    90 %     95 %\n",
+        "                          test images right at the end, %         mean step of\n\
+         form                   mean     sd     min     max    mean*    90 %     95 %\n",
     );
     let mut notes = String::from(STARRED);
     for (position, form) in Form::ALL.iter().enumerate() {
@@ -85,7 +85,7 @@ fn row(name: &str, runs: &[&Run]) -> String {
     let step = |level| runs.iter().filter_map(move |run| run.step_reached(level)).map(real);
     let spread: Moments = test().collect();
     format!(
-        "{name:<10} {:>6.2} {:>6.2} {:>7.2} {:>7.2} {:>8} {:>7} {:>8}\n",
+        "{name:<20} {:>6.2} {:>6.2} {:>7.2} {:>7.2} {:>8} {:>7} {:>8}\n",
         spread.mean(),
         spread.sample_std_dev(),
         test().fold(f64::INFINITY, f64::min),

@@ -76,7 +76,7 @@ pub(crate) fn train(
     epoch_done: &(dyn Fn() + Sync),
 ) -> Result<Run, Error> {
     let keys = Keys::new(key);
-    let mut network = Network::new(form, recipe.dropout, recipe.backend, keys.weights);
+    let mut network = Network::new(form, recipe.dropout, recipe.backend, keys.weights)?;
     let pause = (recipe.steps_per_epoch(data.train.len()) / LOOKS).max(1) as u64;
 
     let mut curve = Vec::new();

@@ -11,10 +11,21 @@ pub(crate) fn accumulate(backend: Backend, x: &[f32], residual: &mut [f32]) {
     dispatch!(backend, simd => pointwise::apply(simd, residual, [x], Sum));
 }
 
-/// Applies an activation.
-pub(crate) fn activate(backend: Backend, activation: Activation, tensor: Tensor<'_>) {
+/// The function of an activation.
+#[inline]
+pub(crate) const fn activation(activation: Activation) -> fn(Backend, &mut [f32]) {
     match activation {
-        Activation::Relu => dispatch!(backend, simd => pointwise::apply(simd, tensor, [], Relu)),
-        Activation::Selu => dispatch!(backend, simd => pointwise::apply(simd, tensor, [], Selu)),
+        Activation::Relu => relu,
+        Activation::Selu => selu,
     }
+}
+
+fn relu(backend: Backend, y: &mut [f32]) {
+    let y = Tensor::InPlace(y);
+    dispatch!(backend, simd => pointwise::apply(simd, y, [], Relu));
+}
+
+fn selu(backend: Backend, y: &mut [f32]) {
+    let y = Tensor::InPlace(y);
+    dispatch!(backend, simd => pointwise::apply(simd, y, [], Selu));
 }

@@ -189,8 +189,8 @@ fn standard_normal<W: Word>(word: W) -> W::Number {
     let half = q.all(0.5);
     let q = (q + half) * q.all(STEP);
     let r = q.all(0.180_625) - q * q;
-    let above = q * polynomial(r, [59.109_375, 159.291_14, 50.434_273, 3.387_132_6]);
-    let below = polynomial(r, [67.187_56, 78.757_76, 17.895_17, 1.0]);
+    let above = q * cubic(r, [59.109_375, 159.291_14, 50.434_273, 3.387_132_6]);
+    let below = cubic(r, [67.187_56, 78.757_76, 17.895_17, 1.0]);
     let far = q.greater(q.all(0.425)) | q.all(-0.425).greater(q);
     if !<W::Number>::any(far) {
         return above / below;
@@ -200,22 +200,29 @@ fn standard_normal<W: Word>(word: W) -> W::Number {
     let distance = Value::select(negative, word.rounded(), word.flipped(u32::MAX).rounded());
     let distance = (distance + half) * q.all(STEP);
     let r = (q.all(0.0) - logarithm(W::of(distance))).root() - q.all(1.6);
-    let tail = polynomial(r, [0.170_238_21, 1.306_728_5, 2.756_815_4, 1.423_437_2]);
+    let tail = cubic(r, [0.170_238_21, 1.306_728_5, 2.756_815_4, 1.423_437_2]);
     let tail = Value::select(negative, q.all(0.0) - tail, tail);
-    let tail_below = polynomial(r, [0.120_211_33, 0.737_001_66, 1.0]);
+    let tail_below = quadratic(r, [0.120_211_33, 0.737_001_66, 1.0]);
     // One division for both.
     Value::select(far, tail, above) / Value::select(far, tail_below, below)
 }
 
 /// A polynomial, its highest coefficient first.
 #[inline(always)]
-fn polynomial<V: Value<Scalar = f32>, const N: usize>(x: V, coefficients: [f32; N]) -> V {
-    let mut coefficients = coefficients.iter();
-    let mut value = x.all(coefficients.next().copied().unwrap_or(0.0));
-    for coefficient in coefficients {
-        value = value * x + x.all(*coefficient);
-    }
-    value
+fn cubic<V: Value<Scalar = f32>>(x: V, [c3, c2, c1, c0]: [f32; 4]) -> V {
+    quadratic_from(x, x.all(c3) * x + x.all(c2), [c1, c0])
+}
+
+/// The same of one degree less.
+#[inline(always)]
+fn quadratic<V: Value<Scalar = f32>>(x: V, [c2, c1, c0]: [f32; 3]) -> V {
+    quadratic_from(x, x.all(c2), [c1, c0])
+}
+
+/// (first·x + c1)·x + c0
+#[inline(always)]
+fn quadratic_from<V: Value<Scalar = f32>>(x: V, first: V, [c1, c0]: [f32; 2]) -> V {
+    (first * x + x.all(c1)) * x + x.all(c0)
 }
 
 /// The natural logarithm of a positive normal number, given by its bits.
@@ -261,8 +268,7 @@ pub(crate) struct Source {
 impl Source {
     /// The words from number `offset` on.
     pub(crate) const fn new(key: Key, offset: u64) -> Self {
-        let per_block = PER_BLOCK as u64;
-        Self { key, block: offset / per_block, skip: (offset % per_block) as usize }
+        Self { key, block: offset / 4, skip: (offset % 4) as usize }
     }
 
     /// The block of a word of the call, and its place in it.

@@ -84,17 +84,16 @@ fn one_by_one<P: Pointwise<OTHERS>, const OTHERS: usize>(
     if others.iter().any(|other| other.len() < len) {
         return;
     }
-    match tensor {
+    // Copied first, so that there is one loop.
+    let y = match tensor {
         Tensor::Apart(x, y) => {
-            for (place, (x, y)) in x.iter().zip(y).enumerate() {
-                *y = P::of(*x, at(others, place));
-            }
+            y.iter_mut().zip(x).for_each(|(y, x)| *y = *x);
+            y
         }
-        Tensor::InPlace(x) => {
-            for (place, x) in x.iter_mut().enumerate() {
-                *x = P::of(*x, at(others, place));
-            }
-        }
+        Tensor::InPlace(y) => y,
+    };
+    for (place, y) in y.iter_mut().enumerate() {
+        *y = P::of(*y, at(others, place));
     }
 }
 
