@@ -15,7 +15,7 @@ use crate::{Backend, Error, Io, Key};
 /// y[i] = x[i]·(1 + σ·z[i]),   σ = sqrt(p / (1 − p))
 /// ```
 ///
-/// with z[i] standard normal, and at inference y = x: nothing is to be called. p is the probability with
+/// with `z[i]` standard normal, and at inference y = x: nothing is to be called. p is the probability with
 /// which [`Dropout`](crate::Dropout) would drop.
 ///
 /// No factor is stored: [`backward`](Self::backward) computes it again from the same key.
@@ -26,7 +26,7 @@ use crate::{Backend, Error, Io, Key};
 ///
 /// # Numerics
 ///
-/// z[i] is number `offset` + i of [`Fill::normal`](crate::Fill::normal); 1 + σ·z is rounded twice, the
+/// `z[i]` is number `offset` + i of [`Fill::normal`](crate::Fill::normal); 1 + σ·z is rounded twice, the
 /// product once. p = 0 is the identity. A NaN stays. docs/NUMERICS.md, section 20.
 ///
 /// # Complexity
