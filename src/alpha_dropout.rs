@@ -1,6 +1,6 @@
 //! Alpha dropout: dropout that keeps mean and variance.
 
-use crate::drops::{Drops, Probability};
+use crate::drops::{Drops, Probability, common_options};
 use crate::kernel::lanes::{Value as _, narrow};
 use crate::kernel::mask::{Scaled, Shifted};
 use crate::{Backend, Error, Io, Key};
@@ -88,23 +88,7 @@ impl AlphaDropout {
         Ok(Self { drops, affine: affine(&drops.probability) })
     }
 
-    /// Says which element of the tensor a call's first element is.
-    #[must_use]
-    pub const fn offset(self, offset: u64) -> Self {
-        Self { drops: self.drops.offset(offset), ..self }
-    }
-
-    /// Chooses the instruction set.
-    #[must_use]
-    pub const fn backend(self, backend: Backend) -> Self {
-        Self { drops: self.drops.backend(backend), ..self }
-    }
-
-    /// The probability to drop.
-    #[must_use]
-    pub const fn p(&self) -> f64 {
-        self.drops.probability.given()
-    }
+    common_options!("Says which element of the tensor a call's first element is.");
 
     /// a: what kept elements are multiplied by.
     #[must_use]
@@ -122,13 +106,6 @@ impl AlphaDropout {
     #[must_use]
     pub const fn dropped(&self) -> f32 {
         self.affine.dropped
-    }
-
-    /// Whether the element with this index is kept. The index is the tensor's: the offset of this
-    /// value does not count.
-    #[must_use]
-    pub fn keep(&self, key: Key, index: u64) -> bool {
-        self.drops.keep(key, index)
     }
 
     /// Drops and restores mean and variance: training.

@@ -1,7 +1,7 @@
 //! Dropout: set random elements to zero.
 
 use crate::backend::dispatch;
-use crate::drops::Drops;
+use crate::drops::{Drops, common_options};
 use crate::error::check_len;
 use crate::kernel::lanes::narrow;
 use crate::kernel::map::Tensor;
@@ -99,17 +99,7 @@ impl Dropout {
         Self { scaling, ..self }
     }
 
-    /// Says which element of the tensor a call's first element is.
-    #[must_use]
-    pub const fn offset(self, offset: u64) -> Self {
-        Self { drops: self.drops.offset(offset), ..self }
-    }
-
-    /// Chooses the instruction set.
-    #[must_use]
-    pub const fn backend(self, backend: Backend) -> Self {
-        Self { drops: self.drops.backend(backend), ..self }
-    }
+    common_options!("Says which element of the tensor a call's first element is.");
 
     /// Dropout with the same probability, offset and backend, by the masks of another system. It scales as
     /// that system does: [`Scaling`] plays no part.
@@ -132,12 +122,6 @@ impl Dropout {
     pub fn stream(self, stream: Stream) -> Result<StreamDropout, Error> {
         let Drops { offset, backend, .. } = self.drops;
         Ok(StreamDropout::new(stream.decider(self.p())?, offset, backend))
-    }
-
-    /// The probability to drop.
-    #[must_use]
-    pub const fn p(&self) -> f64 {
-        self.drops.probability.given()
     }
 
     /// What kept elements are multiplied by in training.
@@ -186,13 +170,6 @@ impl Dropout {
         io.check(io.input_len())?;
         io.run(self.drops.backend, |tensor| tensor.map_each(|x| self.inferred(x)));
         Ok(())
-    }
-
-    /// Whether the element with this index is kept. The index is the tensor's: the offset of this
-    /// value does not count.
-    #[must_use]
-    pub fn keep(&self, key: Key, index: u64) -> bool {
-        self.drops.keep(key, index)
     }
 
     /// Writes the mask of `len` elements, one bit each: bit i mod 8 of byte i / 8 is 1 if element

@@ -71,6 +71,37 @@ impl Probability {
     }
 }
 
+/// The options and questions that all operations with a field `drops: Drops` have in common.
+macro_rules! common_options {
+    ($offset:literal) => {
+        #[doc = $offset]
+        #[must_use]
+        pub const fn offset(self, offset: u64) -> Self {
+            Self { drops: self.drops.offset(offset), ..self }
+        }
+
+        /// Chooses the instruction set.
+        #[must_use]
+        pub const fn backend(self, backend: Backend) -> Self {
+            Self { drops: self.drops.backend(backend), ..self }
+        }
+
+        /// The probability to drop.
+        #[must_use]
+        pub const fn p(&self) -> f64 {
+            self.drops.probability.given()
+        }
+
+        /// Whether the decision with this index is to keep. The index is the tensor's: the offset of
+        /// this value does not count.
+        #[must_use]
+        pub fn keep(&self, key: Key, index: u64) -> bool {
+            self.drops.keep(key, index)
+        }
+    };
+}
+pub(crate) use common_options;
+
 /// Decisions: with which probability, from which number on, by which instruction set.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Drops {

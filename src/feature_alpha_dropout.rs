@@ -1,7 +1,7 @@
 //! Feature alpha dropout: alpha dropout of whole channels of samples.
 
 use crate::alpha_dropout::affine;
-use crate::drops::Drops;
+use crate::drops::{Drops, common_options};
 use crate::kernel::mask::{Scaled, Shifted};
 use crate::{Backend, Error, Io, Key, Layout};
 
@@ -61,24 +61,9 @@ impl FeatureAlphaDropout {
         Ok(Self { layout, drops, affine: affine(&drops.probability) })
     }
 
-    /// Says which decision is the first of a call: sample n, channel c of a call has decision
-    /// `offset` + n·C + c.
-    #[must_use]
-    pub const fn offset(self, offset: u64) -> Self {
-        Self { drops: self.drops.offset(offset), ..self }
-    }
-
-    /// Chooses the instruction set.
-    #[must_use]
-    pub const fn backend(self, backend: Backend) -> Self {
-        Self { drops: self.drops.backend(backend), ..self }
-    }
-
-    /// The probability to drop.
-    #[must_use]
-    pub const fn p(&self) -> f64 {
-        self.drops.probability.given()
-    }
+    common_options!(
+        "Says which decision is the first of a call: sample n, channel c of a call has decision\n`offset` + n·C + c."
+    );
 
     /// a: what kept elements are multiplied by.
     #[must_use]
@@ -96,13 +81,6 @@ impl FeatureAlphaDropout {
     #[must_use]
     pub const fn dropped(&self) -> f32 {
         self.affine.dropped
-    }
-
-    /// Whether the decision with this index is to keep. The index is the tensor's: the offset of this
-    /// value does not count.
-    #[must_use]
-    pub fn keep(&self, key: Key, index: u64) -> bool {
-        self.drops.keep(key, index)
     }
 
     /// Drops and restores mean and variance: training.

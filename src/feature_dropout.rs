@@ -1,6 +1,6 @@
 //! Feature dropout: set random channels of samples to zero.
 
-use crate::drops::Drops;
+use crate::drops::{Drops, common_options};
 use crate::kernel::mask::Scaled;
 use crate::{Backend, Error, Io, Key, Layout};
 
@@ -74,36 +74,14 @@ impl FeatureDropout {
         Ok(Self { layout, drops: Drops::new(p)? })
     }
 
-    /// Says which decision is the first of a call: sample n, channel c of a call has decision
-    /// `offset` + n·C + c.
-    #[must_use]
-    pub const fn offset(self, offset: u64) -> Self {
-        Self { drops: self.drops.offset(offset), ..self }
-    }
-
-    /// Chooses the instruction set.
-    #[must_use]
-    pub const fn backend(self, backend: Backend) -> Self {
-        Self { drops: self.drops.backend(backend), ..self }
-    }
-
-    /// The probability to drop.
-    #[must_use]
-    pub const fn p(&self) -> f64 {
-        self.drops.probability.given()
-    }
+    common_options!(
+        "Says which decision is the first of a call: sample n, channel c of a call has decision\n`offset` + n·C + c."
+    );
 
     /// What kept elements are multiplied by.
     #[must_use]
     pub const fn scale(&self) -> f32 {
         self.drops.probability.scale()
-    }
-
-    /// Whether the decision with this index is to keep. The index is the tensor's: the offset of this
-    /// value does not count.
-    #[must_use]
-    pub fn keep(&self, key: Key, index: u64) -> bool {
-        self.drops.keep(key, index)
     }
 
     /// Drops and scales: training.

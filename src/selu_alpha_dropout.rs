@@ -1,7 +1,7 @@
 //! SELU and alpha dropout in one pass.
 
 use crate::alpha_dropout::affine;
-use crate::drops::Drops;
+use crate::drops::{Drops, common_options};
 use crate::error::check_len;
 use crate::kernel::mask::{SeluScaled, SeluShifted, Shifted};
 use crate::{Backend, Error, Io, Key};
@@ -66,23 +66,7 @@ impl SeluAlphaDropout {
         Ok(Self { drops, affine: affine(&drops.probability) })
     }
 
-    /// Says which element of the tensor a call's first element is.
-    #[must_use]
-    pub const fn offset(self, offset: u64) -> Self {
-        Self { drops: self.drops.offset(offset), ..self }
-    }
-
-    /// Chooses the instruction set.
-    #[must_use]
-    pub const fn backend(self, backend: Backend) -> Self {
-        Self { drops: self.drops.backend(backend), ..self }
-    }
-
-    /// The probability to drop.
-    #[must_use]
-    pub const fn p(&self) -> f64 {
-        self.drops.probability.given()
-    }
+    common_options!("Says which element of the tensor a call's first element is.");
 
     /// Applies SELU, drops, and restores mean and variance: training.
     ///
