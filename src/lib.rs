@@ -47,6 +47,7 @@
 mod alpha_dropout;
 mod backend;
 mod batch_norm;
+mod drop_connect;
 mod dropout;
 mod drops;
 mod element;
@@ -71,6 +72,7 @@ mod standardize;
 pub use alpha_dropout::AlphaDropout;
 pub use backend::Backend;
 pub use batch_norm::{BatchNorm, Weight};
+pub use drop_connect::{DropConnect, WeightGradients, Weights};
 pub use dropout::{Dropout, Scaling};
 pub use element::Element;
 pub use error::Error;

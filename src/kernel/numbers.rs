@@ -397,6 +397,17 @@ impl Combine for Times {
     }
 }
 
+/// The number, which is standard normal, at a distance by a variance.
+#[derive(Clone, Copy)]
+pub(crate) struct Scattered;
+
+impl Combine for Scattered {
+    #[inline(always)]
+    fn of<V: Value<Scalar = f32>>(self, variance: V, number: V) -> V {
+        variance.root() * number
+    }
+}
+
 impl<S: Simd, N: Numbers, F: Combine> Sink<S> for Combined<'_, N, F> {
     #[inline(always)]
     fn one(&mut self, position: usize, word: u32) {

@@ -85,11 +85,15 @@ fn differences(values: &[f64], loss: impl Fn(&[f64]) -> f64) -> Vec<f64> {
     out
 }
 
-/// Numeric gradients of Σ dy·y by x, γ and β, if the subject is a backward pass.
+/// Numeric gradients of Σ dy·y by x and the parameters, if the subject is a backward pass.
 fn numeric<S: Subject>(case: &Case<S::Options>, arrays: &Arrays) -> Option<[Vec<f64>; 3]> {
-    let beta = Source::new(5).normals(arrays.f32("gamma").len());
-    let (x, dy) = (arrays.wide("x"), arrays.wide("dy"));
-    let (gamma, beta) = (arrays.wide("gamma"), oracle::widen(&beta));
+    let [gamma, beta] = S::PARAMETERS;
+    let (x, dy, gamma) = (arrays.wide("x"), arrays.wide("dy"), arrays.wide(gamma));
+    let beta = if S::SLOTS.iter().any(|slot| slot.name == beta) {
+        arrays.wide(beta)
+    } else {
+        oracle::widen(&Source::new(5).normals(gamma.len()))
+    };
     S::forward(case, arrays, [&x, &gamma, &beta])?;
     let loss = |point: [&[f64]; 3]| {
         let y = S::forward(case, arrays, point).expect("as above");
@@ -140,7 +144,8 @@ fn limit<S: Subject>(output: &str, row: usize) -> f64 {
 
 /// The oracle's closed forms, and what the crate computes, are the derivatives.
 fn gradients_are_the_derivatives<S: Subject>() {
-    if !S::SLOTS.iter().any(|slot| slot.name == "dgamma") {
+    let gradient = format!("d{}", S::PARAMETERS[0]);
+    if !S::SLOTS.iter().any(|slot| slot.name == gradient) {
         return;
     }
     cases::<S>(|case, arrays, row| {
