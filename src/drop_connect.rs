@@ -42,9 +42,9 @@ use crate::{Backend, Error, Key};
 /// # Numerics
 ///
 /// Same bits on every target: docs/NUMERICS.md, section 21. A dropped connection adds nothing, whatever its
-/// weight and input are: a NaN there is not seen. A sum is within 4 ulp of the sum of its terms' absolute
-/// values for up to 1024 terms, and hardly more beyond. p is exact to 2^-40; p = 0 is a plain linear layer,
-/// p = 1 gives zeros.
+/// weight and input are: a NaN there is not seen. A sum of ordinary terms is within 2 ulp of the sum of
+/// their absolute values, however many they are; within 5 if one is most of it. p is exact to 2^-40; p = 0
+/// is a plain linear layer, p = 1 gives zeros.
 ///
 /// # Complexity
 ///

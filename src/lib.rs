@@ -8,6 +8,7 @@
 //! | normalize every row, by its mean and deviation or its root mean square | [`LayerNorm`], [`RmsNorm`] |
 //! | bring inputs to mean 0 and variance 1 | [`Standardize`] |
 //! | drop random activations | [`Dropout`], keyed by a [`Key`] |
+//! | drop random connections of a linear layer | [`DropConnect`] |
 //! | gather statistics over parts, batches, machines | [`Moments`] |
 //! | draw reproducible random words | [`Philox`] |
 //!

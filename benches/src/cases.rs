@@ -1,6 +1,7 @@
 //! The list of what is measured.
 
 pub mod batch_norm;
+pub mod drop_connect;
 pub mod dropout;
 pub mod group_norm;
 pub mod moments;
@@ -79,6 +80,7 @@ pub fn all(backend: Backend) -> Vec<Case> {
     cases.extend(moments::cases(backend));
     cases.extend(standardize::cases(backend));
     cases.extend(dropout::cases(backend));
+    cases.extend(drop_connect::cases(backend));
     cases.extend(philox::cases());
     cases
 }

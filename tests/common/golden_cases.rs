@@ -15,10 +15,10 @@
 
 use evenkeel::philox::philox4x32;
 use evenkeel::{
-    Affine, AlphaDropout, Backend, BatchNorm, Dropout, Error, FeatureAlphaDropout, FeatureDropout,
-    Given, Gradients, GroupNorm, InstanceNorm, Keep, Key, LayerNorm, Layout, Moments, Momentum,
-    Philox, RmsNorm, Rows, Running, RunningVariance, Saved, Standardize, Statistics, Weight, apart,
-    in_place,
+    Affine, AlphaDropout, Backend, BatchNorm, DropConnect, Dropout, Error, FeatureAlphaDropout,
+    FeatureDropout, Given, Gradients, GroupNorm, InstanceNorm, Keep, Key, LayerNorm, Layout,
+    Moments, Momentum, Philox, RmsNorm, Rows, Running, RunningVariance, Saved, Standardize,
+    Statistics, Weight, WeightGradients, Weights, apart, in_place,
 };
 use rand_core::Rng;
 
@@ -81,6 +81,9 @@ pub(crate) enum Op {
     Dropout { p: f64, offset: u64 },
     /// Alpha dropout both ways, feature dropout and feature alpha dropout.
     Drops { p: f64 },
+    /// DropConnect with bias: forward, backward, moments, and a draw from these; the samples' inputs are
+    /// all their elements.
+    Connect { outputs: usize, p: f64, offset: u64 },
     /// Generator words, from the block function and from [`Philox`], and [`Key::fold_in`].
     Words,
 }
@@ -256,6 +259,10 @@ pub(crate) const CASES: &[Case] = &[
     case("drops-first", Op::Drops { p: 0.3 }, First(3, 5, 21), UNIT),
     case("drops-last", Op::Drops { p: 0.3 }, Last(2, 9, 19), UNIT),
     case("drops-dense", Op::Drops { p: 0.01 }, Dense(9, 37), UNIT),
+    case("connect-5x33-7", Op::Connect { outputs: 7, p: 0.5, offset: 0 }, Dense(5, 33), UNIT),
+    case("connect-70x3-5", Op::Connect { outputs: 5, p: 0.3, offset: 1 << 33 }, Dense(70, 3), UNIT),
+    case("connect-1x400-1", Op::Connect { outputs: 1, p: 0.01, offset: 3 }, Dense(1, 400), UNIT),
+    case("connect-2x20-20", Op::Connect { outputs: 20, p: 0.3, offset: 0 }, Dense(2, 20), uniform(3e38, 0.0)),
 ];
 
 /// One array that a case read or wrote.
@@ -473,6 +480,11 @@ pub(crate) fn run(
             dropout(op, layout, arena, observer)
         }
         Op::Drops { p } => drops(p, layout, (arena, backend), observer),
+        Op::Connect { outputs, p, offset } => {
+            let inputs = layout.channels() * layout.spatial();
+            let op = DropConnect::new(inputs, outputs, p)?.offset(offset).backend(backend);
+            connect(op, layout, arena, observer)
+        }
         Op::Words => words(observer),
     }
 }
@@ -887,6 +899,43 @@ fn drops(
     observer.output("feature", Values::F32(y));
     both.forward(apart(x, y), key)?;
     observer.output("feature alpha", Values::F32(y));
+    Ok(())
+}
+
+fn connect(
+    op: DropConnect,
+    layout: Layout,
+    mut arena: Arena<'_>,
+    observer: &mut impl Observer,
+) -> Result<(), Error> {
+    let outputs = op.outputs();
+    let (weights, results) = (outputs * op.inputs(), layout.batch() * outputs);
+    let x = arena.data("x", layout);
+    let matrix = arena.uniform("matrix", weights, 1.0, 0.0);
+    let bias = arena.uniform("bias", outputs, 1.0, 0.0);
+    let dy = arena.uniform("dy", results, 1.0, 0.0);
+    observer.input("x", x);
+    observer.input("matrix", matrix);
+    observer.input("bias", bias);
+    observer.input("dy", dy);
+    let (y, dx) = (arena.take(results), arena.take(x.len()));
+    let (dmatrix, dbias) = (arena.take(weights), arena.take(outputs));
+    let (weights, key) = (Weights { matrix, bias: Some(bias) }, dropout_key()?);
+    op.forward(x, weights, y, key)?;
+    observer.output("y", Values::F32(y));
+    let gradients =
+        WeightGradients { x: Some(&mut *dx), matrix: Some(&mut *dmatrix), bias: Some(&mut *dbias) };
+    op.backward(dy, x, weights, gradients, key)?;
+    observer.output("dx", Values::F32(dx));
+    observer.output("dmatrix", Values::F32(dmatrix));
+    observer.output("dbias", Values::F32(dbias));
+    let (mean, variance) = (y, dy);
+    op.moments(x, weights, mean, variance)?;
+    observer.output("mean", Values::F32(mean));
+    observer.output("variance", Values::F32(variance));
+    let sample = arena.take(results);
+    op.sample(mean, variance, sample, key)?;
+    observer.output("sample", Values::F32(sample));
     Ok(())
 }
 

@@ -6,9 +6,10 @@
 // Brings the panic handler, without which a static library can't be.
 use board as _;
 use evenkeel::{
-    Affine, AlphaDropout, BatchNorm, Dropout, Error, FeatureAlphaDropout, FeatureDropout, Given,
-    Gradients, GroupNorm, InstanceNorm, Keep, Key, LayerNorm, Layout, Moments, RmsNorm, Rows,
-    Running, Saved, Standardize, Statistics, Weight, apart, in_place,
+    Affine, AlphaDropout, BatchNorm, DropConnect, Dropout, Error, FeatureAlphaDropout,
+    FeatureDropout, Given, Gradients, GroupNorm, InstanceNorm, Keep, Key, LayerNorm, Layout,
+    Moments, RmsNorm, Rows, Running, Saved, Standardize, Statistics, Weight, WeightGradients,
+    Weights, apart, in_place,
 };
 
 type Status = Result<(), Error>;
@@ -39,6 +40,13 @@ impl Arguments<'_> {
     /// The samples as rows.
     fn rows(&self) -> Result<Rows, Error> {
         Rows::new(self.layout.batch(), self.layout.channels() * self.layout.spatial())
+    }
+
+    /// A layer whose inputs are the elements of a sample, with as many outputs as there is room for:
+    /// one to four.
+    fn linear(&self) -> Result<DropConnect, Error> {
+        let outputs = self.layout.batch().min(self.layout.channels()).min(4);
+        DropConnect::new(self.layout.channels() * self.layout.spatial(), outputs, 0.3)
     }
 }
 
@@ -176,6 +184,26 @@ ops! {
         }
         dropout_forward(a) { Dropout::new(0.3)?.forward(in_place(a.y), Key::new(1)) }
         alpha_dropout_forward(a) { AlphaDropout::new(0.3)?.forward(in_place(a.y), Key::new(1)) }
+        drop_connect_forward(a) {
+            let layer = a.linear()?;
+            let (outputs, results) = (layer.outputs(), layer.outputs() * a.layout.batch());
+            let matrix = &a.dy[..outputs * layer.inputs()];
+            let weights = Weights { matrix, bias: Some(&a.beta[..outputs]) };
+            layer.forward(a.x, weights, &mut a.y[..results], Key::new(1))
+        }
+        drop_connect_backward(a) {
+            let layer = a.linear()?;
+            let (outputs, results) = (layer.outputs(), layer.outputs() * a.layout.batch());
+            let [matrix, dmatrix] =
+                a.long.each_mut().map(|values| &mut values[..outputs * layer.inputs()]);
+            let weights = Weights { matrix, bias: Some(&a.beta[..outputs]) };
+            let gradients = WeightGradients {
+                x: Some(a.y),
+                matrix: Some(dmatrix),
+                bias: Some(&mut a.dbeta[..outputs]),
+            };
+            layer.backward(&a.dy[..results], a.x, weights, gradients, Key::new(1))
+        }
         moments_of(a) {
             a.moments.fill(Moments::of(a.x));
             Ok(())
