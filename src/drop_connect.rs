@@ -409,7 +409,7 @@ impl DropConnect {
         x: &[f32],
         weights: Weights<'_>,
         mean: &mut [f32],
-        mut variance: Option<&mut [f32]>,
+        variance: Option<&mut [f32]>,
     ) {
         if self.probability.threshold().is_none() || x.is_empty() {
             mean.fill(0.0);
@@ -418,7 +418,6 @@ impl DropConnect {
         }
         let layer = self.layer(weights);
         let (keep, drop) = (self.probability.keep(), self.probability.drop());
-        let variance = variance.as_deref_mut();
         let into = Expected { keep, spread: drop * keep, mean, variance };
         dispatch!(self.backend, simd => rows::expect(simd, layer, x, into));
     }

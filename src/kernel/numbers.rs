@@ -259,6 +259,7 @@ pub(crate) struct Source {
 
 impl Source {
     /// The words from number `offset` on.
+    #[expect(clippy::cast_possible_truncation, reason = "a remainder of four")]
     pub(crate) const fn new(key: Key, offset: u64) -> Self {
         let per_block = PER_BLOCK as u64;
         Self { key, block: offset / per_block, skip: (offset % per_block) as usize }

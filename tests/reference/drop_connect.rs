@@ -78,9 +78,9 @@ fn sum(reduction: &Reduction, factors: impl Fn(usize) -> Option<[f32; 2]>) -> f6
     reduction.blocks.iter().fold(0.0, |sum, b| sum + block(b, &factors))
 }
 
-/// A sum over `rows` places.
-fn down(rows: usize, factors: impl Fn(usize) -> Option<[f32; 2]>) -> f32 {
-    sum(&column(&(0..rows).collect::<Vec<_>>()), factors) as f32
+/// A sum over so many rows.
+fn down(rows: usize) -> Reduction {
+    column(&(0..rows).collect::<Vec<_>>())
 }
 
 fn inputs(layer: &Layer) -> Reduction {
@@ -110,22 +110,27 @@ pub fn forward(layer: &Layer, x: &[f32], matrix: &[f32], bias: Option<&[f32]>) -
 pub fn backward(layer: &Layer, dy: &[f32], x: &[f32], matrix: &[f32]) -> [Vec<f32>; 3] {
     let Layer { inputs, outputs, batch, .. } = *layer;
     let mask = layer.mask();
+    let (of_outputs, of_samples) = (down(outputs), down(batch));
     let dx = |place: usize| {
         let (s, i) = (place / inputs, place % inputs);
-        down(outputs, |o| {
+        let factors = |o: usize| {
             let keep = mask[layer.place(s, o, i)];
             keep.then(|| [matrix[o * inputs + i], dy[s * outputs + o]])
-        })
+        };
+        sum(&of_outputs, factors) as f32
     };
     let dw = |place: usize| {
         let (o, i) = (place / inputs, place % inputs);
-        down(batch, |s| {
+        let factors = |s: usize| {
             let keep = mask[layer.place(s, o, i)];
             keep.then(|| [x[s * inputs + i], dy[s * outputs + o]])
-        })
+        };
+        sum(&of_samples, factors) as f32
     };
     let db = |o: usize| {
-        down(batch, |s| mask[layer.place(s, o, inputs)].then(|| [1.0, dy[s * outputs + o]]))
+        let factors =
+            |s: usize| mask[layer.place(s, o, inputs)].then(|| [1.0, dy[s * outputs + o]]);
+        sum(&of_samples, factors) as f32
     };
     [
         (0..batch * inputs).map(dx).collect(),

@@ -229,6 +229,7 @@ impl<S: Target, const BYTES: usize> Window<S, BYTES> {
 
     /// Goes on to where `count` decisions from one on are within. Those before `end` will be wanted.
     #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "no more than there is room for")]
     fn reach(&mut self, simd: S, (number, count): (u64, usize), end: u64) {
         let last = number.wrapping_sub(self.first).checked_add(count as u64);
         if last.is_some_and(|last| last <= self.count) {
@@ -243,6 +244,7 @@ impl<S: Target, const BYTES: usize> Window<S, BYTES> {
 
     /// Those from one on.
     #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the number is within")]
     fn from(&self, number: u64) -> Bits<'_> {
         let skip = number.wrapping_sub(self.first) as usize;
         let bytes = self.bits.get(skip / LANES * (LANES / 8)..).unwrap_or(&[]);
