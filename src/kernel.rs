@@ -65,6 +65,7 @@ pub(crate) mod apply;
 pub(crate) mod backward;
 pub(crate) mod block;
 pub(crate) mod columns;
+pub(crate) mod connect;
 pub(crate) mod constants;
 pub(crate) mod decorate;
 pub(crate) mod exponential;

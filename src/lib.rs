@@ -9,6 +9,7 @@
 //! | bring inputs to mean 0 and variance 1 | [`Standardize`] |
 //! | activate self-normalizing networks | [`Selu`] |
 //! | drop random activations | [`Dropout`], keyed by a [`Key`] |
+//! | drop random connections of a linear layer | [`DropConnect`] |
 //! | gather statistics over parts, batches, machines | [`Moments`] |
 //! | draw reproducible random words | [`Philox`] |
 //! | have the random numbers and masks of another system, bit for bit | [`stream`] |
@@ -49,6 +50,7 @@
 mod alpha_dropout;
 mod backend;
 mod batch_norm;
+mod drop_connect;
 mod dropout;
 mod drops;
 mod element;
@@ -76,6 +78,7 @@ pub mod stream;
 pub use alpha_dropout::AlphaDropout;
 pub use backend::Backend;
 pub use batch_norm::{BatchNorm, Weight};
+pub use drop_connect::{DropConnect, WeightGradients, Weights};
 pub use dropout::{Dropout, Scaling};
 pub use element::Element;
 pub use error::Error;

@@ -160,6 +160,7 @@ fn check(case: &Case, recording: &Recording) {
         Op::Drops { p } => checker.drops(p),
         Op::Numbers { offset } => checker.numbers(offset),
         Op::Selu => checker.selu(),
+        Op::Connect { outputs, p, offset } => checker.connect(outputs, p, offset),
         Op::Words => checker.words(),
     }
 }
@@ -548,6 +549,67 @@ impl Checker<'_> {
     fn selu(&self) {
         self.array("y", 2.0, |i| (oracle::selu(self.x()[i]), 0.0));
         self.array("dx", 1.5, |i| (oracle::selu_slope(self.x()[i]), 0.0));
+    }
+
+    fn connect(&self, outputs: usize, p: f64, offset: u64) {
+        let key = golden_cases::dropout_key().expect("the stream is small enough");
+        let [x, matrix, bias, dy] =
+            ["x", "matrix", "bias", "dy"].map(|name| self.recording.input(name));
+        let inputs = matrix.len() / outputs;
+        let drop = (p * 2_f64.powi(40)).round() / 2_f64.powi(40);
+        // Sum and size of every element: y, dx, dmatrix, dbias, mean, variance.
+        let lengths = [dy.len(), x.len(), matrix.len(), outputs, dy.len(), dy.len()];
+        let mut sums = lengths.map(|len| vec![[0.0; 2]; len]);
+        for (result, dy) in dy.iter().enumerate() {
+            let (s, o) = (result / outputs, result % outputs);
+            for i in 0..=inputs {
+                let mut add = |output: usize, place: usize, term: f64| {
+                    let [sum, size] = &mut sums[output][place];
+                    (*sum, *size) = (*sum + term, *size + term.abs());
+                };
+                let (term, weight) = match i < inputs {
+                    true => (matrix[o * inputs + i] * x[s * inputs + i], matrix[o * inputs + i]),
+                    false => (bias[o], 0.0),
+                };
+                add(4, result, (1.0 - drop) * term);
+                add(5, result, drop * (1.0 - drop) * term * term);
+                let row = (offset + s as u64) * outputs as u64 + o as u64;
+                let number = row * (inputs as u64 + 1) + i as u64;
+                if !reference_keep(p, number, key.seed(), key.stream()) {
+                    continue;
+                }
+                add(0, result, term);
+                if i < inputs {
+                    add(1, s * inputs + i, weight * dy);
+                    add(2, o * inputs + i, x[s * inputs + i] * dy);
+                } else {
+                    add(3, o, *dy);
+                }
+            }
+        }
+        let names = ["y", "dx", "dmatrix", "dbias", "mean", "variance"];
+        for (name, sums) in names.into_iter().zip(&sums) {
+            for (i, ([sum, size], found)) in
+                sums.iter().zip(self.recording.output(name)).enumerate()
+            {
+                let sum = if sum.abs() > f64::from(f32::MAX) { sum * f64::INFINITY } else { *sum };
+                // Infinite, both.
+                if *found != sum {
+                    self.near(name, i, *found, sum, 2.0 * f64::from(f32::EPSILON) * size);
+                }
+            }
+        }
+        let [mean, variance, sample] =
+            ["mean", "variance", "sample"].map(|name| self.recording.output(name));
+        for (i, sample) in sample.iter().enumerate() {
+            let number = offset * outputs as u64 + i as u64;
+            let block = reference_block(number / 4, key.seed(), key.stream());
+            let place = (f64::from(block[number as usize % 4]) + 0.5) / 2_f64.powi(32);
+            // On the right side of the mean, and not farther than a place of 2^-33 is.
+            let z = (sample - mean[i]) / variance[i].sqrt();
+            let beyond = variance[i].is_infinite() || mean[i].is_infinite();
+            assert!(beyond || ((z > 0.0) == (place > 0.5) && z.abs() < 6.5), "sample {i}: {z}");
+        }
     }
 
     fn words(&self) {

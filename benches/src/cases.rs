@@ -1,6 +1,7 @@
 //! The list of what is measured.
 
 pub mod batch_norm;
+pub mod drop_connect;
 pub mod dropout;
 pub mod group_norm;
 pub mod moments;
@@ -81,6 +82,7 @@ pub fn all(backend: Backend) -> Vec<Case> {
     cases.extend(standardize::cases(backend));
     cases.extend(selu::cases(backend));
     cases.extend(dropout::cases(backend));
+    cases.extend(drop_connect::cases(backend));
     cases.extend(philox::cases());
     cases
 }

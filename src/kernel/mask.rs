@@ -17,12 +17,12 @@ use super::map::Tensor;
 use super::rows::part;
 use crate::Key;
 use crate::io::get;
-use decide::{GROUP, Sink, decide};
+use decide::{Decider, Sink, decide, decide_one_by_one, is_scalar};
 use fearless_simd::{Bytes as _, Select as _, Simd, SimdBase as _, SimdCombine as _};
 use fearless_simd::{SimdFrom as _, SimdMask as _, SimdWiden as _};
 use fearless_simd::{f32x16, i8x16, mask8x64, mask32x16, u8x16, u8x64, u32x16};
 
-pub(crate) use decide::Threshold;
+pub(crate) use decide::{GROUP, PER_BLOCK, Threshold};
 
 /// Which decisions are asked for: element 0 of a call is number `offset`.
 #[derive(Clone, Copy)]
@@ -318,6 +318,36 @@ fn cut<const HALF: usize, const PIECE: usize, const PIECES: usize>(
 pub(crate) fn pack<S: Simd>(simd: S, draw: Draw, len: usize, mask: &mut [u8]) {
     mask.fill(0);
     decide(simd, draw, len, &mut Pack { mask });
+}
+
+/// Packs many pieces of the decisions of one key. What depends on the key alone is computed once.
+#[derive(Clone, Copy)]
+pub(crate) struct Packer<S: Simd> {
+    draw: Draw,
+    /// Nothing where decisions are made one by one.
+    decider: Option<Decider<S>>,
+}
+
+impl<S: Simd> Packer<S> {
+    #[inline(always)]
+    pub(crate) fn new(simd: S, draw: Draw) -> Self {
+        let decider = if is_scalar(simd) { None } else { Some(Decider::new(simd, draw)) };
+        Self { draw, decider }
+    }
+
+    /// [`pack`] for the decisions from `number` on, with which a Philox block starts. Whole groups are
+    /// the fastest.
+    #[inline(always)]
+    pub(crate) fn pack(&self, simd: S, number: u64, len: usize, mask: &mut [u8]) {
+        mask.fill(0);
+        match self.decider {
+            Some(decider) => decider.at(number).decide(simd, 0..len, &mut Pack { mask }),
+            None => {
+                let draw = Draw { offset: number, ..self.draw };
+                decide_one_by_one::<S>(draw, len, &mut Pack { mask });
+            }
+        }
+    }
 }
 
 /// Sets the bits of what is kept; they were zero.

@@ -267,6 +267,7 @@ pub(crate) struct Source {
 
 impl Source {
     /// The words from number `offset` on.
+    #[expect(clippy::cast_possible_truncation, reason = "a remainder of four")]
     pub(crate) const fn new(key: Key, offset: u64) -> Self {
         Self { key, block: offset / 4, skip: (offset % 4) as usize }
     }
@@ -401,6 +402,17 @@ impl Combine for Times {
     #[inline(always)]
     fn of<V: Value<Scalar = f32>>(self, x: V, number: V) -> V {
         x * number
+    }
+}
+
+/// The number, which is standard normal, at a distance by a variance.
+#[derive(Clone, Copy)]
+pub(crate) struct Scattered;
+
+impl Combine for Scattered {
+    #[inline(always)]
+    fn of<V: Value<Scalar = f32>>(self, variance: V, number: V) -> V {
+        variance.root() * number
     }
 }
 

@@ -17,10 +17,11 @@ use core::num::NonZero;
 use evenkeel::philox::philox4x32;
 use evenkeel::stream::Stream;
 use evenkeel::{
-    Affine, AlphaDropout, Backend, BatchNorm, Dropout, Error, FeatureAlphaDropout, FeatureDropout,
-    Fill, GaussianDropout, Given, Gradients, GroupNorm, InstanceNorm, Keep, Key, LayerNorm, Layout,
-    Moments, Momentum, Philox, RmsNorm, Rows, Running, RunningVariance, Saved, Selu,
-    SeluAlphaDropout, Standardize, Statistics, Weight, apart, in_place,
+    Affine, AlphaDropout, Backend, BatchNorm, DropConnect, Dropout, Error, FeatureAlphaDropout,
+    FeatureDropout, Fill, GaussianDropout, Given, Gradients, GroupNorm, InstanceNorm, Keep, Key,
+    LayerNorm, Layout, Moments, Momentum, Philox, RmsNorm, Rows, Running, RunningVariance, Saved,
+    Selu, SeluAlphaDropout, Standardize, Statistics, Weight, WeightGradients, Weights, apart,
+    in_place,
 };
 use rand_core::Rng;
 
@@ -87,6 +88,9 @@ pub(crate) enum Op {
     Numbers { offset: u64 },
     /// `Selu::forward`, and `backward` of ones.
     Selu,
+    /// DropConnect with bias: forward, backward, moments, and a draw from these; the samples' inputs are
+    /// all their elements.
+    Connect { outputs: usize, p: f64, offset: u64 },
     /// Generator words, from the block function and from [`Philox`], and [`Key::fold_in`].
     Words,
 }
@@ -270,6 +274,10 @@ pub(crate) const CASES: &[Case] = &[
     case("selu-110", Op::Selu, Dense(1, 500), uniform(16.0, -95.0)),
     case("selu-1e-40", Op::Selu, Dense(1, 40), uniform(1e-40, 0.0)),
     case("selu-1e30", Op::Selu, Dense(1, 40), uniform(1e30, 0.0)),
+    case("connect-5x33-7", Op::Connect { outputs: 7, p: 0.5, offset: 0 }, Dense(5, 33), UNIT),
+    case("connect-70x3-5", Op::Connect { outputs: 5, p: 0.3, offset: 1 << 33 }, Dense(70, 3), UNIT),
+    case("connect-1x400-1", Op::Connect { outputs: 1, p: 0.01, offset: 3 }, Dense(1, 400), UNIT),
+    case("connect-2x20-20", Op::Connect { outputs: 20, p: 0.3, offset: 0 }, Dense(2, 20), uniform(3e38, 0.0)),
 ];
 
 /// One array that a case read or wrote.
@@ -489,6 +497,11 @@ pub(crate) fn run(
         Op::Drops { p } => drops(p, layout, (arena, backend), observer),
         Op::Numbers { offset } => numbers(offset, layout, (arena, backend), observer),
         Op::Selu => selu(Selu::new().backend(backend), layout, arena, observer),
+        Op::Connect { outputs, p, offset } => {
+            let inputs = layout.channels() * layout.spatial();
+            let op = DropConnect::new(inputs, outputs, p)?.offset(offset).backend(backend);
+            connect(op, layout, arena, observer)
+        }
         Op::Words => words(observer),
     }
 }
@@ -967,6 +980,43 @@ fn selu(
     op.backward(in_place(dx), x)?;
     observer.output("y", Values::F32(y));
     observer.output("dx", Values::F32(dx));
+    Ok(())
+}
+
+fn connect(
+    op: DropConnect,
+    layout: Layout,
+    mut arena: Arena<'_>,
+    observer: &mut impl Observer,
+) -> Result<(), Error> {
+    let outputs = op.outputs();
+    let (weights, results) = (outputs * op.inputs(), layout.batch() * outputs);
+    let x = arena.data("x", layout);
+    let matrix = arena.uniform("matrix", weights, 1.0, 0.0);
+    let bias = arena.uniform("bias", outputs, 1.0, 0.0);
+    let dy = arena.uniform("dy", results, 1.0, 0.0);
+    observer.input("x", x);
+    observer.input("matrix", matrix);
+    observer.input("bias", bias);
+    observer.input("dy", dy);
+    let (y, dx) = (arena.take(results), arena.take(x.len()));
+    let (dmatrix, dbias) = (arena.take(weights), arena.take(outputs));
+    let (weights, key) = (Weights { matrix, bias: Some(bias) }, dropout_key()?);
+    op.forward(x, weights, y, key)?;
+    observer.output("y", Values::F32(y));
+    let gradients =
+        WeightGradients { x: Some(&mut *dx), matrix: Some(&mut *dmatrix), bias: Some(&mut *dbias) };
+    op.backward(dy, x, weights, gradients, key)?;
+    observer.output("dx", Values::F32(dx));
+    observer.output("dmatrix", Values::F32(dmatrix));
+    observer.output("dbias", Values::F32(dbias));
+    let (mean, variance) = (y, dy);
+    op.moments(x, weights, mean, variance)?;
+    observer.output("mean", Values::F32(mean));
+    observer.output("variance", Values::F32(variance));
+    let sample = arena.take(results);
+    op.sample(mean, variance, sample, key)?;
+    observer.output("sample", Values::F32(sample));
     Ok(())
 }
 

@@ -98,11 +98,16 @@ fn differences(values: &[f64], dy: &[f64], y: impl Fn(&[f64]) -> Vec<f64>) -> Ve
     out
 }
 
-/// Numeric gradients of Σ dy·y by x, γ and β, if the subject is a backward pass.
+/// Numeric gradients of Σ dy·y by x and the parameters, if the subject is a backward pass.
 fn numeric<S: Subject>(case: &Case<S::Options>, arrays: &Arrays) -> Option<[Vec<f64>; 3]> {
+    let [gamma, beta] = S::PARAMETERS;
     let (x, dy) = (arrays.wide("x"), arrays.wide("dy"));
-    let gamma = if arrays.has("gamma") { arrays.wide("gamma") } else { Vec::new() };
-    let beta = oracle::widen(&Source::new(5).normals(gamma.len()));
+    let gamma = if arrays.has(gamma) { arrays.wide(gamma) } else { Vec::new() };
+    let beta = if S::SLOTS.iter().any(|slot| slot.name == beta) {
+        arrays.wide(beta)
+    } else {
+        oracle::widen(&Source::new(5).normals(gamma.len()))
+    };
     S::forward(case, arrays, [&x, &gamma, &beta])?;
     let y = |point: [&[f64]; 3]| S::forward(case, arrays, point).expect("as above");
     Some([
@@ -151,7 +156,8 @@ fn limit<S: Subject>(output: &str, row: usize) -> f64 {
 /// The oracle's closed forms, and what the crate computes, are the derivatives.
 fn gradients_are_the_derivatives<S: Subject>() {
     let has = |name| S::SLOTS.iter().any(|slot| slot.name == name);
-    if !has("x") || !(has("dx") || has("dgamma")) {
+    let gradient = format!("d{}", S::PARAMETERS[0]);
+    if !has("x") || !(has("dx") || has(&gradient)) {
         return;
     }
     cases::<S>(|case, arrays, row| {

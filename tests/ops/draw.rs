@@ -146,8 +146,9 @@ fn array<O>(case: &Case<O>, slot: &Slot<O>, how: &How, source: &mut Source<'_>) 
         Holds::Bytes => vec![0xC3_u8; len].into(),
         _ if nothing => vec![UNWRITTEN; len].into(),
         Holds::Moments => (0..len).map(|_| source.moments()).collect::<Vec<_>>().into(),
-        Holds::Data => source.fill(how.x, &case.layout).into(),
-        Holds::Gradient => source.fill(how.dy, &case.layout).into(),
+        // Of the layout's length, nearly always.
+        Holds::Data => Array::from(source.fill(how.x, &case.layout)).resized(len),
+        Holds::Gradient => Array::from(source.fill(how.dy, &case.layout)).resized(len),
         Holds::Any => source.normals(len).into(),
         Holds::Positive => source.variances(len).into(),
         _ if how.odd => source.odd_parameters(len).into(),

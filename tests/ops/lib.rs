@@ -16,6 +16,7 @@
 
 pub mod batch_norm;
 pub mod call;
+pub mod drop_connect;
 pub mod dropout;
 pub mod drops;
 pub mod fill;
@@ -89,6 +90,11 @@ macro_rules! for_every_subject {
             selu_alpha_dropout_backward: $crate::selu_alpha::Backward,
             gaussian_dropout: $crate::fill::Forward,
             gaussian_dropout_backward: $crate::fill::Backward,
+            drop_connect: $crate::drop_connect::Forward,
+            drop_connect_backward: $crate::drop_connect::Backward,
+            drop_connect_infer: $crate::drop_connect::Infer,
+            drop_connect_moments: $crate::drop_connect::Moments,
+            drop_connect_sample: $crate::drop_connect::Sample,
             uniform: $crate::fill::Uniform,
             normal: $crate::fill::Normal,
         }

@@ -19,6 +19,9 @@ pub trait Subject: Op {
     /// The forward pass has no derivative at x = 0.
     const KINK: bool = false;
 
+    /// The parameters by which gradients are taken; the second may be missing.
+    const PARAMETERS: [&'static str; 2] = ["gamma", "beta"];
+
     /// Draws options that fit the layout.
     fn options(layout: &Layout, source: &mut Source<'_>) -> Self::Options;
 
@@ -43,8 +46,8 @@ pub trait Subject: Op {
     /// the reference alone.
     fn oracle(case: &Case<Self::Options>, arrays: &Arrays) -> Vec<Expected>;
 
-    /// The oracle's forward pass as a function of x, γ and β, where this is a backward pass: its
-    /// dx, dgamma and dbeta are the derivatives.
+    /// The oracle's forward pass as a function of x and the two [`PARAMETERS`](Self::PARAMETERS), where
+    /// this is a backward pass: its dx, dgamma and dbeta, or what they are called, are the derivatives.
     fn forward(_: &Case<Self::Options>, _: &Arrays, _: [&[f64]; 3]) -> Option<Vec<f64>> {
         None
     }

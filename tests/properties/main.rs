@@ -128,13 +128,13 @@ fn in_place_has_the_same_bits<S: Subject>(seed: u64) {
     }
 }
 
-/// No γ is γ = 1, no β is β = 0, and what else is left out changes nothing.
+/// No γ is γ = 1, no β or bias is 0, and what else is left out changes nothing.
 fn what_is_left_out_changes_nothing<S: Subject>(seed: u64) {
     let (case, mut arrays) = drawn::<S>(seed, 1e-5);
     for (i, slot) in S::SLOTS.iter().enumerate() {
         match slot.name {
             "gamma" => *arrays.at_mut(i) = vec![1.0; (slot.len)(&case)].into(),
-            "beta" => *arrays.at_mut(i) = vec![0.0; (slot.len)(&case)].into(),
+            "beta" | "bias" => *arrays.at_mut(i) = vec![0.0; (slot.len)(&case)].into(),
             _ => {}
         }
     }

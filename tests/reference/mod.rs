@@ -13,6 +13,7 @@
 
 pub mod backward;
 pub mod batch_norm;
+pub mod drop_connect;
 pub mod dropout;
 pub mod fold;
 pub mod group_norm;

@@ -7,10 +7,10 @@
 use board as _;
 use evenkeel::stream::Stream;
 use evenkeel::{
-    Affine, AlphaDropout, BatchNorm, Dropout, Error, FeatureAlphaDropout, FeatureDropout, Fill,
-    GaussianDropout, Given, Gradients, GroupNorm, InstanceNorm, Keep, Key, LayerNorm, Layout,
-    Moments, RmsNorm, Rows, Running, Saved, Selu, SeluAlphaDropout, Standardize, Statistics,
-    Weight, apart, in_place,
+    Affine, AlphaDropout, BatchNorm, DropConnect, Dropout, Error, FeatureAlphaDropout,
+    FeatureDropout, Fill, GaussianDropout, Given, Gradients, GroupNorm, InstanceNorm, Keep, Key,
+    LayerNorm, Layout, Moments, RmsNorm, Rows, Running, Saved, Selu, SeluAlphaDropout, Standardize,
+    Statistics, Weight, WeightGradients, Weights, apart, in_place,
 };
 
 type Status = Result<(), Error>;
@@ -41,6 +41,13 @@ impl Arguments<'_> {
     /// The samples as rows.
     fn rows(&self) -> Result<Rows, Error> {
         Rows::new(self.layout.batch(), self.layout.channels() * self.layout.spatial())
+    }
+
+    /// A layer whose inputs are the elements of a sample, with as many outputs as there is room for:
+    /// one to four.
+    fn linear(&self) -> Result<DropConnect, Error> {
+        let outputs = self.layout.batch().min(self.layout.channels()).min(4);
+        DropConnect::new(self.layout.channels() * self.layout.spatial(), outputs, 0.3)
     }
 }
 
@@ -194,6 +201,26 @@ ops! {
         }
         fill_uniform(a) { Fill::new(Key::new(1)).uniform(a.y, -1.0, 1.0) }
         fill_normal(a) { Fill::new(Key::new(1)).normal(a.y, 0.0, 1.0) }
+        drop_connect_forward(a) {
+            let layer = a.linear()?;
+            let (outputs, results) = (layer.outputs(), layer.outputs() * a.layout.batch());
+            let matrix = &a.dy[..outputs * layer.inputs()];
+            let weights = Weights { matrix, bias: Some(&a.beta[..outputs]) };
+            layer.forward(a.x, weights, &mut a.y[..results], Key::new(1))
+        }
+        drop_connect_backward(a) {
+            let layer = a.linear()?;
+            let (outputs, results) = (layer.outputs(), layer.outputs() * a.layout.batch());
+            let [matrix, dmatrix] =
+                a.long.each_mut().map(|values| &mut values[..outputs * layer.inputs()]);
+            let weights = Weights { matrix, bias: Some(&a.beta[..outputs]) };
+            let gradients = WeightGradients {
+                x: Some(a.y),
+                matrix: Some(dmatrix),
+                bias: Some(&mut a.dbeta[..outputs]),
+            };
+            layer.backward(&a.dy[..results], a.x, weights, gradients, Key::new(1))
+        }
         moments_of(a) {
             a.moments.fill(Moments::of(a.x));
             Ok(())

@@ -12,11 +12,11 @@ use core::num::NonZero;
 use evenkeel::philox::philox4x32;
 use evenkeel::stream::{self, Decider, Mask, Stream, StreamDropout, Threshold};
 use evenkeel::{
-    Activation, Affine, AlphaDropout, Backend, BatchNorm, Constant, Dropout, Error,
+    Activation, Affine, AlphaDropout, Backend, BatchNorm, Constant, DropConnect, Dropout, Error,
     FeatureAlphaDropout, FeatureDropout, Fill, GaussianDropout, Given, Gradients, GroupNorm, Init,
     InstanceNorm, Keep, Key, LayerNorm, Layout, Moments, Momentum, Philox, RmsNorm, Rows, Running,
     RunningVariance, Saved, Scaling, Selu, SeluAlphaDropout, Standardize, Statistics, Weight,
-    apart, in_place,
+    WeightGradients, Weights, apart, in_place,
 };
 use rand_core::{Rng, SeedableRng};
 
@@ -69,6 +69,7 @@ pub struct Arguments<'a> {
     fill: Fill,
     init: Init,
     plain: &'a mut [u32],
+    drop_connect: DropConnect,
     scaling: Scaling,
     momentum: Momentum,
     running_variance: RunningVariance,
@@ -127,6 +128,12 @@ macro_rules! gradients {
         let [x, gamma, beta] = $a.gradients.each_mut().map(Option::as_deref_mut);
         Gradients { x, gamma, beta }
     }};
+}
+
+macro_rules! weights {
+    ($a:ident) => {
+        Weights { matrix: $a.mean, bias: $a.beta }
+    };
 }
 
 /// One exported function for each line. `linkcheck.sh` takes the names from the library.
@@ -590,6 +597,30 @@ exports! {
     check_stream_squares(a) -> (u32, u64) {
         let [counter, key, ..] = a.wide_words;
         (stream::squares::squares32(counter, key), stream::squares::squares64(counter, key))
+    }
+
+    check_drop_connect_new(a) -> Result<DropConnect, Error> {
+        let [inputs, outputs, _] = a.sizes;
+        DropConnect::new(inputs, outputs, a.number)
+    }
+    check_drop_connect_options(a) -> (usize, f64) {
+        a.drop_connect = a.drop_connect.offset(a.index);
+        (a.drop_connect.inputs() ^ a.drop_connect.outputs(), a.drop_connect.p())
+    }
+    check_drop_connect_forward(a) -> Status { a.drop_connect.forward(a.x, weights!(a), a.y, a.key) }
+    check_drop_connect_backward(a) -> Status {
+        let [x, matrix, bias] = a.gradients.each_mut().map(Option::as_deref_mut);
+        let gradients = WeightGradients { x, matrix, bias };
+        a.drop_connect.backward(a.dy, a.x, weights!(a), gradients, a.key)
+    }
+    check_drop_connect_infer(a) -> Status { a.drop_connect.infer(a.x, weights!(a), a.y) }
+    check_drop_connect_moments(a) -> Status {
+        a.drop_connect.moments(a.x, weights!(a), a.y, a.residual)
+    }
+    check_drop_connect_sample(a) -> Status { a.drop_connect.sample(a.mean, a.var, a.y, a.key) }
+    check_drop_connect_keep(a) -> bool {
+        let [output, input, _] = a.sizes;
+        a.drop_connect.keep(a.key, a.index, output, input)
     }
 
     // Must not link: proof that the check can fail.

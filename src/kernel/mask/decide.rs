@@ -8,9 +8,9 @@ use fearless_simd::{Select as _, Simd, SimdBase as _, SimdFrom as _, SimdMask as
 use fearless_simd::{mask8x64, u8x64, u64x8};
 
 /// Elements that one Philox block decides.
-const PER_BLOCK: u64 = 16;
+pub(crate) const PER_BLOCK: u64 = 16;
 /// Elements decided together.
-pub(super) const GROUP: usize = 16 * BLOCKS;
+pub(crate) const GROUP: usize = 16 * BLOCKS;
 /// Groups after which ties are looked for.
 const GROUPS: usize = 16;
 
@@ -85,21 +85,18 @@ pub(super) trait Sink<S: Simd> {
 /// block, and all of them without vectors, are decided one by one.
 #[inline(always)]
 pub(super) fn decide<S: Simd>(simd: S, draw: Draw, len: usize, sink: &mut impl Sink<S>) {
-    let Draw { threshold, key, offset } = draw;
-    let before_block = within_block(offset.wrapping_neg());
+    let before_block = within_block(draw.offset.wrapping_neg());
     let single = if is_scalar(simd) { len } else { before_block.min(len) };
     decide_one_by_one(draw, single, sink);
     if single < len {
-        let lanes = u64x8::load_array(simd, LANE_ORDER);
-        let decider = Decider { threshold, blocks: Blocks::new(simd, key), offset, lanes };
-        decider.decide(simd, single..len, sink);
+        Decider::new(simd, draw).decide(simd, single..len, sink);
     }
 }
 
 /// Whether decisions are made one by one: without vectors, or where the bytes of a word do not lie
 /// in memory in the order in which they decide.
 #[inline(always)]
-fn is_scalar<S: Simd>(simd: S) -> bool {
+pub(super) fn is_scalar<S: Simd>(simd: S) -> bool {
     simd.level().is_fallback() || cfg!(target_endian = "big")
 }
 
@@ -111,7 +108,7 @@ const fn within_block(index: u64) -> usize {
 
 /// Decides with one Philox block at a time, ties included.
 #[inline(always)]
-fn decide_one_by_one<S: Simd>(
+pub(super) fn decide_one_by_one<S: Simd>(
     Draw { threshold, key, offset }: Draw,
     len: usize,
     sink: &mut impl Sink<S>,
@@ -135,7 +132,7 @@ fn decide_one_by_one<S: Simd>(
 
 /// Decides about whole groups, and about ties when there are eight of them.
 #[derive(Clone, Copy)]
-struct Decider<S: Simd> {
+pub(super) struct Decider<S: Simd> {
     threshold: Threshold,
     blocks: Blocks<S>,
     /// The number of the call's first element.
@@ -145,9 +142,21 @@ struct Decider<S: Simd> {
 }
 
 impl<S: Simd> Decider<S> {
+    #[inline(always)]
+    pub(super) fn new(simd: S, Draw { threshold, key, offset }: Draw) -> Self {
+        let lanes = u64x8::load_array(simd, LANE_ORDER);
+        Self { threshold, blocks: Blocks::new(simd, key), offset, lanes }
+    }
+
+    /// The same where a call's first element is another.
+    #[inline(always)]
+    pub(super) const fn at(self, offset: u64) -> Self {
+        Self { offset, ..self }
+    }
+
     /// Decides about a range of positions that starts with a Philox block.
     #[inline(always)]
-    fn decide(&self, simd: S, range: Range<usize>, sink: &mut impl Sink<S>) {
+    pub(super) fn decide(&self, simd: S, range: Range<usize>, sink: &mut impl Sink<S>) {
         let mut queue = Queue { positions: [0; BLOCKS], count: 0 };
         let mut start = range.start;
         while start < range.end {
