@@ -47,6 +47,7 @@ fn run() -> Result<(), Error> {
     let batch: Vec<_> = (0..).zip(places).map(|(number, (_, x))| Sample { number, x }).collect();
     let answers = network.answer(&batch, PASSES, key.fold_in(1))?;
     println!("Probability of each class, mean ± deviation of {PASSES} passes:\n");
+    println!("{:20}{:>16}{:>16}{:>16}", "", "class 0", "class 1", "class 2");
     for ((name, _), answer) in places.iter().zip(&answers) {
         println!("{name:20}{}", row(answer));
     }
