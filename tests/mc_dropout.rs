@@ -10,7 +10,7 @@ const PASSES: u64 = 50;
 const KEY: Key = Key::new(7);
 
 fn network(p: f64) -> Network {
-    Network::new(p, Key::new(42)).unwrap()
+    Network::new(p, Key::new(42)).expect("p is a probability")
 }
 
 /// Seven samples, of which the last is the first again under another number.

@@ -46,7 +46,7 @@ fn accept_pairs(what: &str, pairs: impl Iterator<Item = [Key; 2]> + Clone) {
 }
 
 fn stream(number: u64) -> Key {
-    Key::with_stream(KEY.seed(), number).unwrap()
+    Key::with_stream(KEY.seed(), number).expect("it is below 2^62")
 }
 
 /// Within a word, a block, the group of eight blocks that vectors take, and across.

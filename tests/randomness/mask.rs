@@ -5,16 +5,20 @@ use evenkeel::{Dropout, Key};
 /// Elements of one number.
 pub(crate) const BITS: usize = 64;
 
+pub(crate) fn dropout(p: f64) -> Dropout {
+    Dropout::new(p).expect("p is a probability")
+}
+
 /// What a key keeps of `numbers`·64 elements from `offset` on: a set bit is a kept element.
 pub(crate) fn kept(dropout: Dropout, key: Key, offset: u64, numbers: usize) -> Vec<u64> {
     let mut bytes = vec![0; numbers * BITS / 8];
-    dropout.offset(offset).write_mask(numbers * BITS, key, &mut bytes).unwrap();
+    dropout.offset(offset).write_mask(numbers * BITS, key, &mut bytes).expect("the mask fits");
     bytes.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect()
 }
 
 /// The same of probability `p`, from the first element on.
 pub(crate) fn of(p: f64, key: Key, numbers: usize) -> Vec<u64> {
-    kept(Dropout::new(p).unwrap(), key, 0, numbers)
+    kept(dropout(p), key, 0, numbers)
 }
 
 /// How many bits are set.

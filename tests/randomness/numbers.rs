@@ -17,13 +17,13 @@ const KEY: Key = Key::new(0x00C0_FFEE);
 
 fn uniform() -> Vec<f32> {
     let mut numbers = vec![0.0; NUMBERS];
-    Fill::new(KEY).uniform(&mut numbers, 0.0, 1.0).unwrap();
+    Fill::new(KEY).uniform(&mut numbers, 0.0, 1.0).expect("parameters are finite");
     numbers
 }
 
 fn normal(len: usize, offset: u64) -> Vec<f32> {
     let mut numbers = vec![0.0; len];
-    Fill::new(KEY).offset(offset).normal(&mut numbers, 0.0, 1.0).unwrap();
+    Fill::new(KEY).offset(offset).normal(&mut numbers, 0.0, 1.0).expect("parameters are finite");
     numbers
 }
 
@@ -132,7 +132,7 @@ fn sums(count: usize) -> Vec<f32> {
     let mut part = vec![0.0; 12 * PART];
     let offsets = (0_u64..).step_by(part.len()).take(count / PART);
     let sums = offsets.flat_map(|offset| {
-        Fill::new(KEY).offset(offset).uniform(&mut part, 0.0, 1.0).unwrap();
+        Fill::new(KEY).offset(offset).uniform(&mut part, 0.0, 1.0).expect("parameters are finite");
         part.chunks_exact(12).map(|u| u.iter().sum::<f32>() - 6.0).collect::<Vec<_>>()
     });
     sums.collect()

@@ -2,7 +2,7 @@
 
 use crate::chi::{Chi, accept_all};
 use crate::mask;
-use evenkeel::{Dropout, Key};
+use evenkeel::Key;
 
 /// Neighbouring seeds: what users take, and the hardest for a generator.
 const KEYS: usize = 64;
@@ -30,7 +30,7 @@ fn count(kept: &[u64], counts: &mut [u64; POSITIONS]) {
 }
 
 fn counts(p: f64) -> Counts {
-    let dropout = Dropout::new(p).unwrap();
+    let dropout = mask::dropout(p);
     let mut counts = [[0; POSITIONS]; KEYS];
     for (seed, counts) in (0..).zip(&mut counts) {
         count(&mask::kept(dropout, Key::new(seed), 0, NUMBERS), counts);
@@ -97,10 +97,8 @@ fn a_place_that_drops_more_is_noticed() {
     }
     reject(&position, p, 1, "a position");
     let mut key = good;
-    for i in 0..POSITIONS {
-        key[5][i] += more;
-        key[6][i] -= more;
-    }
+    key[5].iter_mut().for_each(|count| *count += more);
+    key[6].iter_mut().for_each(|count| *count -= more);
     reject(&key, p, 2, "a key");
     // 1.2 % of a cell: a cell is small, and there are a thousand of them.
     let mut cell = good;

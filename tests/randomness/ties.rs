@@ -2,7 +2,7 @@
 
 use crate::chi::{Chi, accept_all};
 use crate::mask;
-use evenkeel::{Dropout, Fill, Key, Philox};
+use evenkeel::{Fill, Key, Philox};
 use rand_core::Rng as _;
 
 /// Numbers of 64 elements at a time.
@@ -39,7 +39,7 @@ impl Part {
     fn new(p: f64, number: u64) -> Self {
         let (limit, _) = threshold(p);
         let offset = number * ELEMENTS as u64;
-        let kept = mask::kept(Dropout::new(p).unwrap(), KEY, offset, NUMBERS);
+        let kept = mask::kept(mask::dropout(p), KEY, offset, NUMBERS);
         let bytes = bytes(offset);
         let mut ties = Vec::new();
         for (element, &byte) in bytes.iter().enumerate() {
