@@ -102,3 +102,8 @@ pub use running::{Momentum, RunningVariance};
 pub use selu::Selu;
 pub use selu_alpha_dropout::SeluAlphaDropout;
 pub use standardize::{Constant, Standardize};
+
+/// So that the code of the page is compiled and run with the documentation's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/RANDOMNESS.md")]
+struct Randomness;

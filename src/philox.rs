@@ -63,14 +63,45 @@ pub(crate) enum Domain {
 /// from the same blocks. Derive a key for every use (layer, step, pass, sample, rank) with
 /// [`Key::fold_in`].
 ///
+/// # A tree of keys
+///
+/// Fold numbers in always in the same order, and let all children of a key have one meaning. What to
+/// fold in:
+///
+/// - the use (weights, dropout, …), the layer, the step: always;
+/// - the rank among data-parallel devices, whose masks are to differ; not the rank among tensor-parallel
+///   ones, which have one mask of a replicated tensor, and for a shard of it an
+///   [`offset`](crate::Dropout::offset);
+/// - the pass and the sample for Monte-Carlo dropout, with elements counted from the sample's first: so a
+///   sample's answer does not depend on its batch.
+///
+/// Do not add: seed 1 on rank 2 would be seed 2 on rank 1. The backward pass and recomputation take the
+/// same key again, and nothing else. docs/RANDOMNESS.md in the repository is the whole recipe, and says how
+/// the bits were tested.
+///
 /// # Examples
 ///
 /// ```
-/// use evenkeel::Key;
-/// let model = Key::new(42);
+/// use evenkeel::{Dropout, Key, in_place};
+/// const DROPOUT: u64 = 1;
+/// let masks = Key::new(42).fold_in(DROPOUT);
 /// let (layer, step) = (3, 1000);
-/// let key = model.fold_in(layer).fold_in(step);
-/// assert_ne!(key, model.fold_in(step).fold_in(layer));
+/// let key = masks.fold_in(layer).fold_in(step);
+/// assert_ne!(key, masks.fold_in(step).fold_in(layer));
+///
+/// // Each of two data-parallel ranks has a mask of its own, …
+/// let dropout = Dropout::new(0.5)?;
+/// let [mut first, mut second] = [[1.0; 64]; 2];
+/// dropout.forward(in_place(&mut first), key.fold_in(0))?;
+/// dropout.forward(in_place(&mut second), key.fold_in(1))?;
+/// assert_ne!(first, second);
+///
+/// // … and the second of two tensor-parallel ranks the second half of the mask of the whole.
+/// let (mut whole, mut half) = ([1.0; 64], [1.0; 32]);
+/// dropout.forward(in_place(&mut whole), key)?;
+/// dropout.offset(32).forward(in_place(&mut half), key)?;
+/// assert_eq!(half, whole[32..]);
+/// # Ok::<(), evenkeel::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
