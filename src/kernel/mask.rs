@@ -341,8 +341,11 @@ impl<S: Simd> Packer<S> {
     pub(crate) fn pack(&self, simd: S, number: u64, len: usize, mask: &mut [u8]) {
         mask.fill(0);
         match self.decider {
-            Some(decider) => decider.at(number).decide(simd, 0..len, &mut Pack { mask }),
-            None => {
+            // Asked again: then the compiler sees that a target without vectors has no use for this.
+            Some(decider) if !is_scalar(simd) => {
+                decider.at(number).decide(simd, 0..len, &mut Pack { mask });
+            }
+            _ => {
                 let draw = Draw { offset: number, ..self.draw };
                 decide_one_by_one::<S>(draw, len, &mut Pack { mask });
             }
