@@ -267,7 +267,6 @@ pub(crate) struct Source {
 
 impl Source {
     /// The words from number `offset` on.
-    #[expect(clippy::cast_possible_truncation, reason = "a remainder of four")]
     pub(crate) const fn new(key: Key, offset: u64) -> Self {
         Self { key, block: offset / 4, skip: (offset % 4) as usize }
     }
