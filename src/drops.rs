@@ -164,7 +164,8 @@ impl Drops {
         key: Key,
         fate: impl Fate<0>,
     ) -> Result<(), Error> {
-        self.check(layout.instances())?;
+        let decisions = if layout.is_empty() { 0 } else { layout.instances() };
+        self.check(decisions)?;
         io.check_as(names, layout.len())?;
         io.run(self.backend, |tensor| match self.draw(key) {
             // A decision an element: the same numbers in the same order.

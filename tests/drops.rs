@@ -137,6 +137,18 @@ fn a_cut_anywhere_gives_the_same() {
     }
 }
 
+/// Nothing is decided about nothing, wherever it is.
+#[test]
+fn an_empty_tensor_has_no_decisions() {
+    let far = u64::MAX;
+    for layout in [Layout::channels_first(3, 5, 0), Layout::channels_last(0, 7, 5)] {
+        let dropout = FeatureDropout::new(layout.unwrap(), 0.5).unwrap().offset(far);
+        assert_eq!(dropout.forward(in_place(&mut []), KEY), Ok(()));
+        let dropout = FeatureAlphaDropout::new(layout.unwrap(), 0.5).unwrap().offset(far);
+        assert_eq!(dropout.forward(in_place(&mut []), KEY), Ok(()));
+    }
+}
+
 /// The decisions of features are those of elements, whatever the layout and the number of channels.
 #[test]
 fn a_feature_is_dropped_as_an_element_is() {

@@ -92,7 +92,11 @@ impl<K: Kind> Op for Backward<K> {
 
 /// How many decisions a call takes.
 pub fn decisions<K: Kind>(layout: &Layout) -> usize {
-    if K::FEATURES { layout.batch() * layout.channels() } else { layout.len() }
+    if K::FEATURES && !layout.is_empty() {
+        layout.batch() * layout.channels()
+    } else {
+        layout.len()
+    }
 }
 
 /// The number of the decision about an element.
