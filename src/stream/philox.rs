@@ -12,7 +12,7 @@
 /// Writes both block functions for one width of words.
 macro_rules! philox {
     (
-        $word:ty, $wide:ty, $cut:ident, $round:ident, $grown:ident,
+        $word:ty, $cut:ident, $round:ident, $grown:ident,
         $(#[$two_doc:meta])* $two:ident, $two_multiplier:expr,
         $(#[$four_doc:meta])* $four:ident, $four_multipliers:expr, $weyl:expr
     ) => {
@@ -63,19 +63,61 @@ macro_rules! philox {
         const fn $grown([k0, k1]: [$word; 2]) -> [$word; 2] {
             [k0.wrapping_add($weyl[0]), k1.wrapping_add($weyl[1])]
         }
-
-        /// The high and the low word of a product.
-        #[expect(clippy::cast_possible_truncation, reason = "cuts the product in two on purpose")]
-        const fn $cut(a: $word, b: $word) -> ($word, $word) {
-            // Cannot overflow: the product of two words fits two words.
-            let product = (a as $wide).wrapping_mul(b as $wide);
-            ((product >> <$word>::BITS) as $word, product as $word)
-        }
     };
 }
 
+/// The high and the low word of a product.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "cuts the product in two on purpose")]
+const fn multiply32(a: u32, b: u32) -> (u32, u32) {
+    if HAS_LONG_MULTIPLY {
+        // Cannot overflow: the product of two words fits two words.
+        let product = (a as u64).wrapping_mul(b as u64);
+        ((product >> 32) as u32, product as u32)
+    } else {
+        (high_by_halves(a, b), a.wrapping_mul(b))
+    }
+}
+
+/// Whether the machine multiplies two words to a product of two. Of the small Arm cores those do not that
+/// have no atomic read-modify-write either: Cortex-M0, M0+ and M1. There a product of u64 is a call that
+/// takes three times as long as [`high_by_halves`].
+const HAS_LONG_MULTIPLY: bool = !cfg!(all(target_arch = "arm", not(target_has_atomic = "32")));
+
+/// The high word of a product, from four products of half words.
+#[inline(always)]
+const fn high_by_halves(a: u32, b: u32) -> u32 {
+    let ((a1, a0), (b1, b0)) = ((a >> 16, a & 0xFFFF), (b >> 16, b & 0xFFFF));
+    let (low, left, right) = (a0.wrapping_mul(b0), a1.wrapping_mul(b0), a0.wrapping_mul(b1));
+    // Three half words: cannot overflow, nor can the sum below, which is less than 2^32.
+    let middle = (low >> 16).wrapping_add(left & 0xFFFF).wrapping_add(right & 0xFFFF);
+    let carried = (left >> 16).wrapping_add(right >> 16).wrapping_add(middle >> 16);
+    a1.wrapping_mul(b1).wrapping_add(carried)
+}
+
+/// Checked at compilation, since a machine with a long multiply uses the halves nowhere.
+#[expect(clippy::indexing_slicing, reason = "at compilation")]
+const _: () = {
+    let words = [0, 1, 0xFFFF, 0x1_0000, 0x8000_0001, 0xD251_1F53, 0xFFFF_0000, u32::MAX];
+    let mut pair = 0;
+    while pair < 64 {
+        let (a, b) = (words[pair / 8], words[pair % 8]);
+        assert!(high_by_halves(a, b) as u64 == (a as u64 * b as u64) >> 32);
+        pair += 1;
+    }
+};
+
+/// The high and the low word of a product.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "cuts the product in two on purpose")]
+const fn multiply64(a: u64, b: u64) -> (u64, u64) {
+    // Cannot overflow: the product of two words fits two words.
+    let product = (a as u128).wrapping_mul(b as u128);
+    ((product >> 64) as u64, product as u64)
+}
+
 philox!(
-    u32, u64, multiply32, round32, grown32,
+    u32, multiply32, round32, grown32,
     /// Computes one block of Philox2x32: two words from a counter of two words and a key of one.
     ///
     /// # Examples
@@ -106,7 +148,7 @@ const MULTIPLIERS64: [u64; 2] = [0xD2E7_470E_E14C_6C93, 0xCA5A_8263_9512_1157];
 const WEYL64: [u64; 2] = [0x9E37_79B9_7F4A_7C15, 0xBB67_AE85_84CA_A73B];
 
 philox!(
-    u64, u128, multiply64, round64, grown64,
+    u64, multiply64, round64, grown64,
     /// Computes one block of Philox2x64: two words from a counter of two words and a key of one.
     ///
     /// # Examples
