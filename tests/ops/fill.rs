@@ -229,8 +229,12 @@ mod judged {
         }
     }
 
+    /// σ, the noise, the factor and the product are rounded, each at most by a half of what may be
+    /// two ulps of the result.
+    const DROP_LIMIT: Limits = [4.0; 17];
+
     impl Subject for Forward {
-        const LIMITS: &'static [(&'static str, Limits)] = &[("y", LIMIT)];
+        const LIMITS: &'static [(&'static str, Limits)] = &[("y", DROP_LIMIT)];
         const BY_PLACE: bool = true;
 
         fn options(layout: &Layout, source: &mut Source<'_>) -> Drop {
@@ -251,7 +255,7 @@ mod judged {
     }
 
     impl Subject for Backward {
-        const LIMITS: &'static [(&'static str, Limits)] = &[("dx", LIMIT)];
+        const LIMITS: &'static [(&'static str, Limits)] = &[("dx", DROP_LIMIT)];
         const BY_PLACE: bool = true;
 
         fn options(layout: &Layout, source: &mut Source<'_>) -> Drop {
