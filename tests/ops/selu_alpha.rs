@@ -67,7 +67,7 @@ mod judged {
     }
 
     impl Subject for Forward {
-        const LIMITS: &'static [(&'static str, Limits)] = &[("y", [4.5; 17])];
+        const LIMITS: &'static [(&'static str, Limits)] = &[("y", [4.0; 17])];
         const BY_PLACE: bool = true;
 
         fn options(layout: &Layout, source: &mut Source<'_>) -> Options {
