@@ -100,6 +100,7 @@ mod judged {
     impl Subject for Backward {
         const LIMITS: &'static [(&'static str, Limits)] = &[("dx", [4.5; 17])];
         const BY_PLACE: bool = true;
+        const KINK: bool = true;
 
         fn options(layout: &Layout, source: &mut Source<'_>) -> Options {
             Options::drawn::<Alpha>(layout, source)
@@ -130,6 +131,12 @@ mod judged {
                 if keep { (rounded(dy * slope), scale.max(dy.abs() * slope)) } else { (0.0, 0.0) }
             });
             vec![Expected::new("dx", each)]
+        }
+
+        fn forward(case: &Case<Options>, _: &Arrays, [x, _, _]: [&[f64]; 3]) -> Option<Vec<f64>> {
+            let [a, b, dropped] = exact::<Alpha>(case.options.p);
+            let y = |(&x, keep)| if keep { oracle::selu(x) * a + b } else { dropped };
+            Some(x.iter().zip(kept(case)).map(y).collect())
         }
     }
 }
