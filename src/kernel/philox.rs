@@ -21,7 +21,6 @@ pub(crate) const WORD: u64 = 0xFFFF_FFFF;
 /// The blocks of a key.
 #[derive(Clone, Copy)]
 pub(crate) struct Blocks<S: Simd> {
-    seed: [u32; 2],
     stream: u64,
     keys: RoundKeys<S>,
 }
@@ -46,7 +45,7 @@ fn round_keys<S: Simd>(simd: S, key: Key) -> RoundKeys<S> {
 impl<S: Simd> Blocks<S> {
     #[inline(always)]
     pub(crate) fn new(simd: S, key: Key) -> Self {
-        Self { seed: key.seed_words(), stream: key.stream(), keys: round_keys(simd, key) }
+        Self { stream: key.stream(), keys: round_keys(simd, key) }
     }
 
     /// The blocks with these counters: each vector holds one of the four words, in the lower halves
@@ -54,30 +53,15 @@ impl<S: Simd> Blocks<S> {
     #[inline(always)]
     pub(crate) fn words(&self, simd: S, domain: Domain, counters: u64x8<S>) -> [u64x8<S>; 4] {
         let all = |x: u64| u64x8::simd_from(simd, x);
+        let stream = self.stream | (domain as u64) << 62;
+        let c = [counters, counters >> 32, all(stream), all(stream >> 32)];
         let consts = [all(WORD), all(u64::from(MULTIPLIERS[0])), all(u64::from(MULTIPLIERS[1]))];
-        let c = self.first_round(simd, domain, counters);
         // Written out, since a loop here costs half as much again in moves between registers.
-        let [_, k1, k2, k3, k4, k5, k6, k7, k8, k9] = self.keys;
-        let c = round(consts, round(consts, c, k1), k2);
+        let [k0, k1, k2, k3, k4, k5, k6, k7, k8, k9] = self.keys;
+        let c = round(consts, round(consts, round(consts, c, k0), k1), k2);
         let c = round(consts, round(consts, round(consts, c, k3), k4), k5);
         let c = round(consts, round(consts, round(consts, c, k6), k7), k8);
         round(consts, c, k9)
-    }
-}
-
-impl<S: Simd> Blocks<S> {
-    /// The first round. The stream is the same in all lanes, and so is its product.
-    #[inline(always)]
-    fn first_round(&self, simd: S, domain: Domain, counters: u64x8<S>) -> [u64x8<S>; 4] {
-        let all = |x: u64| u64x8::simd_from(simd, x);
-        let stream = self.stream | (domain as u64) << 62;
-        let [k0, k1] = self.seed.map(u64::from);
-        // Cannot wrap: both factors are below 2^32.
-        let p1 = (stream & WORD).wrapping_mul(u64::from(MULTIPLIERS[1]));
-        let p0 = (counters & all(WORD)) * all(u64::from(MULTIPLIERS[0]));
-        let c0 = (counters >> 32) ^ all(p1 >> 32 ^ k0);
-        let c2 = (p0 >> 32) ^ all(stream >> 32 ^ k1);
-        [c0, all(p1), c2, p0]
     }
 }
 
