@@ -10,6 +10,19 @@ use crate::{Backend, Error, Io, Key, Layout};
 /// 2^40: the denominator of the probabilities that are exact.
 const ONE: u64 = 1 << 40;
 
+/// The sign of a binary64.
+const SIGN: u64 = 1 << 63;
+
+/// Checks that a number is from 0 to 1, −0.0 included.
+pub(crate) const fn check_probability(p: f64) -> Result<(), Error> {
+    // Negative numbers and NaN are greater, as bits.
+    if p.to_bits() <= 1.0_f64.to_bits() || p.to_bits() == SIGN {
+        Ok(())
+    } else {
+        Err(Error::Probability { found: p })
+    }
+}
+
 /// A probability p and T = p·2^40, rounded half up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Probability {
@@ -23,11 +36,10 @@ impl Probability {
         const FRACTION_BITS: u32 = f64::MANTISSA_DIGITS - 1;
         /// What a fraction counts for exponent 0, in powers of 1/2 of a 2^-40th.
         const STEPS: u64 = 1023 + FRACTION_BITS as u64 - 40;
-        let bits = if p == 0.0 { 0 } else { p.to_bits() };
-        // Negative numbers and NaN are greater, as bits.
-        if bits > 1.0_f64.to_bits() {
-            return Err(Error::Probability { found: p });
-        }
+        let bits = match check_probability(p) {
+            Ok(()) => p.to_bits() & !SIGN,
+            Err(error) => return Err(error),
+        };
         let exponent = bits >> FRACTION_BITS;
         let hidden = if exponent > 0 { 1 << FRACTION_BITS } else { 0 };
         let fraction = bits & ((1 << FRACTION_BITS) - 1) | hidden;

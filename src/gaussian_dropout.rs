@@ -1,7 +1,7 @@
 //! Gaussian dropout: multiplication by random numbers around one.
 
 use crate::backend::dispatch;
-use crate::drops::check_numbers;
+use crate::drops::{check_numbers, check_probability};
 use crate::kernel::lanes::{Value as _, narrow};
 use crate::kernel::numbers::{self, Normal, Source, Times};
 use crate::{Backend, Error, Io, Key};
@@ -66,11 +66,11 @@ impl GaussianDropout {
     ///
     /// [`Error::Probability`] if `p` is not from 0 to 1, or is 1.
     pub fn new(p: f64) -> Result<Self, Error> {
-        if (0.0..1.0).contains(&p) {
-            Ok(Self { p, offset: 0, backend: Backend::detect() })
-        } else {
-            Err(Error::Probability { found: p })
+        check_probability(p)?;
+        if p == 1.0 {
+            return Err(Error::Probability { found: p });
         }
+        Ok(Self { p, offset: 0, backend: Backend::detect() })
     }
 
     /// Says which element of the tensor a call's first element is.

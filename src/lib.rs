@@ -74,6 +74,7 @@ mod selu;
 mod selu_alpha_dropout;
 mod standardize;
 pub mod stream;
+mod words;
 
 pub use alpha_dropout::AlphaDropout;
 pub use backend::Backend;

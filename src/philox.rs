@@ -11,6 +11,7 @@
 
 use crate::backend::dispatch;
 use crate::kernel::numbers::{self, Source};
+use crate::words::{join, pair, pick};
 use crate::{Backend, Error, stream};
 use core::convert::Infallible;
 use rand_core::{Rng, SeedableRng, TryRng};
@@ -38,12 +39,6 @@ pub(crate) const ROUNDS: usize = 10;
 #[must_use]
 pub const fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     stream::philox::philox4x32::<ROUNDS>(counter, key)
-}
-
-/// The high and the low word of a number.
-#[expect(clippy::cast_possible_truncation, reason = "cuts the number in two on purpose")]
-const fn words(x: u64) -> (u32, u32) {
-    ((x >> 32) as u32, x as u32)
 }
 
 /// What the blocks of a key are used for: the top two bits of the counter.
@@ -155,26 +150,19 @@ impl Key {
     #[must_use]
     pub const fn fold_in(self, data: u64) -> Self {
         let [r0, r1, r2, r3] = self.block(Domain::FoldIn, data);
-        Self { seed: join(r1, r0), stream: join(r3, r2) & (u64::MAX >> 2) }
+        Self { seed: join([r0, r1]), stream: join([r2, r3]) & (u64::MAX >> 2) }
     }
 
     /// The two words that start every round's key.
     pub(crate) const fn seed_words(self) -> [u32; 2] {
-        let (high, low) = words(self.seed);
-        [low, high]
+        pair(self.seed)
     }
 
     /// Four words.
     pub(crate) const fn block(self, domain: Domain, block: u64) -> [u32; 4] {
-        let (block_high, block_low) = words(block);
-        let (stream_high, stream_low) = words(self.stream | (domain as u64) << 62);
-        philox4x32([block_low, block_high, stream_low, stream_high], self.seed_words())
+        let ([c0, c1], [c2, c3]) = (pair(block), pair(self.stream | (domain as u64) << 62));
+        philox4x32([c0, c1, c2, c3], self.seed_words())
     }
-}
-
-/// A number from its high and its low word.
-const fn join(high: u32, low: u32) -> u64 {
-    (high as u64) << 32 | low as u64
 }
 
 /// The words of a [`Key`] in their order, as a generator of `rand_core`.
@@ -253,13 +241,7 @@ impl Philox {
     }
 
     fn next_word(&mut self) -> u32 {
-        let [w0, w1, w2, w3] = self.words;
-        let word = match self.next {
-            0 => w0,
-            1 => w1,
-            2 => w2,
-            _ => w3,
-        };
+        let word = pick(self.words, self.next.into());
         if self.next < 3 {
             self.next += 1;
         } else {

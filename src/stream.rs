@@ -35,7 +35,6 @@ mod tensorflow;
 pub mod threefry;
 mod threshold;
 mod triton;
-mod words;
 
 use crate::Error;
 use core::num::NonZero;

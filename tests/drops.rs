@@ -13,17 +13,13 @@ use evenkeel::{
     Scaling, Selu, SeluAlphaDropout, apart, in_place,
 };
 
+use ops::{Source, oracle};
+
 const KEY: Key = Key::new(0x00C0_FFEE);
 
-/// Standard normal numbers, by the sum of twelve uniform ones.
+/// Nearly standard normal numbers.
 fn normal(len: usize) -> Vec<f32> {
-    let mut state = 1_u64;
-    let mut uniform = || {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1 << 24) as f32
-    };
-    (0..len).map(|_| (0..12).map(|_| uniform()).sum::<f32>() - 6.0).collect()
+    Source::new(1).normals(len)
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
@@ -32,9 +28,8 @@ fn bits(values: &[f32]) -> Vec<u32> {
 
 /// Mean and variance.
 fn moments(values: &[f32]) -> (f64, f64) {
-    let n = values.len() as f64;
-    let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
-    (mean, values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n)
+    let stats = oracle::moments(values.iter().map(|&x| f64::from(x)));
+    (stats.mean, stats.var)
 }
 
 /// Within six standard errors of a million draws.

@@ -1,6 +1,6 @@
 //! What a block is to the algorithms above it: something that sums.
 
-use super::lanes::{Precision, Unit, Value};
+use super::lanes::{LANES, Precision, Unit, Value};
 use fearless_simd::Simd;
 
 /// The terms of sums: functions of the elements at one place and of what is known of the reduction.
@@ -97,6 +97,22 @@ pub(crate) fn add_chains<T: Copy + core::ops::Add<Output = T>, const SUMS: usize
     [c0, c1, c2, c3]: [[T; SUMS]; 4],
 ) -> [T; SUMS] {
     add(add(c0, c1), add(c2, c3))
+}
+
+/// The sum of all lanes, one number each: upper half onto lower half. It is then in the first. (Lanes that
+/// are passed by value are copied, which small machines have no stack for.)
+#[inline(always)]
+pub(crate) fn fold_lanes<T: Copy + core::ops::Add<Output = T>, const SUMS: usize>(
+    lanes: &mut [[T; SUMS]; LANES],
+) {
+    let mut half = LANES / 2;
+    while half > 0 {
+        let (low, high) = lanes.split_at_mut(half);
+        for (low, high) in low.iter_mut().zip(high) {
+            *low = add(*low, *high);
+        }
+        half /= 2;
+    }
 }
 
 /// How many chains are summed side by side. Machines with wide vectors need several to hide the

@@ -3,7 +3,7 @@
 use super::columns::MOST_STRIPS;
 use super::lanes::{LANES, Value};
 use super::map::Tensor;
-use super::mask::{Draw, Fate, pack};
+use super::mask::{Draw, Fate, is_kept, pack};
 use crate::backend::Target;
 use crate::layout::Samples;
 use fearless_simd::{Simd, SimdBase as _, SimdFrom as _, f32x16};
@@ -27,7 +27,7 @@ impl Decisions {
 
     #[inline(always)]
     fn keep(&self, i: usize) -> bool {
-        self.bits.get(i / 8).is_some_and(|bits| bits >> (i % 8) & 1 == 1)
+        is_kept(&self.bits, i)
     }
 
     /// Sixteen of them as 1 for keep and 0 for drop.

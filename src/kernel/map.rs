@@ -52,6 +52,21 @@ impl Tensor<'_> {
         }
     }
 
+    /// The output, with the input copied to it: where one loop is worth more than a pass saved.
+    #[inline(always)]
+    pub(crate) fn copied<'b>(self) -> &'b mut [f32]
+    where
+        Self: 'b,
+    {
+        match self {
+            Self::Apart(x, y) => {
+                y.iter_mut().zip(x).for_each(|(y, x)| *y = *x);
+                y
+            }
+            Self::InPlace(y) => y,
+        }
+    }
+
     /// The elements from `start` on, `len` of them.
     #[inline(always)]
     pub(crate) fn piece(&mut self, start: usize, len: usize) -> Tensor<'_> {
@@ -347,9 +362,20 @@ fn last_channels<S: Simd, const N: usize>(
     ))
 }
 
+/// An element of each of some slices.
+#[inline(always)]
+pub(crate) fn element_of<const N: usize>(slices: [&[f32]; N], place: usize) -> [f32; N] {
+    each(
+        slices,
+        0.0,
+        #[inline(always)]
+        |x| get(x, place),
+    )
+}
+
 /// A group of each of some slices.
 #[inline(always)]
-fn group_of<S: Simd, const N: usize>(
+pub(crate) fn group_of<S: Simd, const N: usize>(
     simd: S,
     slices: [&[[f32; LANES]]; N],
     i: usize,

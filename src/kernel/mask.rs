@@ -13,10 +13,9 @@ mod decide;
 use super::block::each;
 use super::exponential::{selu, selu_slope};
 use super::lanes::{LANES, Single};
-use super::map::Tensor;
+use super::map::{Tensor, element_of, group_of};
 use super::rows::part;
 use crate::Key;
-use crate::io::get;
 use decide::{Decider, Sink, decide, decide_one_by_one, is_scalar};
 use fearless_simd::{Bytes as _, Select as _, Simd, SimdBase as _, SimdCombine as _};
 use fearless_simd::{SimdFrom as _, SimdMask as _, SimdWiden as _};
@@ -152,22 +151,24 @@ impl<S: Simd, F: Fate<OTHERS>, const OTHERS: usize> Sink<S> for Apply<'_, F, OTH
         let dropped = f32x16::simd_from(simd, fate.dropped());
         let others = each(
             *others,
-            NOTHING,
+            [].as_slice(),
             #[inline(always)]
-            |x| group(x, start).unwrap_or(NOTHING),
+            |x| group(x, start).map_or([].as_slice(), |group| group.as_slice()),
         );
         match tensor {
             Tensor::Apart(x, y) => {
                 let (Some(x), Some(y)) = (group(x, start), group_mut(y, start)) else { return };
                 for (i, (x, y)) in x.iter().zip(y).enumerate() {
-                    let kept = fate.kept(f32x16::load_array_ref(simd, x), lanes(simd, others, i));
+                    let kept =
+                        fate.kept(f32x16::load_array_ref(simd, x), group_of(simd, others, i));
                     keep.select(i, kept, dropped).store_array(y);
                 }
             }
             Tensor::InPlace(x) => {
                 let Some(x) = group_mut(x, start) else { return };
                 for (i, x) in x.iter_mut().enumerate() {
-                    let kept = fate.kept(f32x16::load_array_ref(simd, x), lanes(simd, others, i));
+                    let kept =
+                        fate.kept(f32x16::load_array_ref(simd, x), group_of(simd, others, i));
                     keep.select(i, kept, dropped).store_array(x);
                 }
             }
@@ -177,12 +178,7 @@ impl<S: Simd, F: Fate<OTHERS>, const OTHERS: usize> Sink<S> for Apply<'_, F, OTH
     #[inline(always)]
     fn one(&mut self, position: usize, keep: bool) {
         let Self { tensor, others, fate } = self;
-        let others = each(
-            *others,
-            0.0,
-            #[inline(always)]
-            |x| get(x, position),
-        );
+        let others = element_of(*others, position);
         tensor.set(
             position,
             #[inline(always)]
@@ -199,21 +195,10 @@ impl<S: Simd, F: Fate<OTHERS>, const OTHERS: usize> Sink<S> for Apply<'_, F, OTH
             #[inline(always)]
             |x| part(x, start, bytes.len()),
         );
-        // Copied first, so that there is one loop: this is for small machines, and for few elements.
-        let y = match tensor.piece(start, bytes.len()) {
-            Tensor::Apart(x, y) => {
-                y.iter_mut().zip(x).for_each(|(y, x)| *y = *x);
-                y
-            }
-            Tensor::InPlace(y) => y,
-        };
+        // This is for small machines, and for few elements.
+        let y = tensor.piece(start, bytes.len()).copied();
         for (i, (y, byte)) in y.iter_mut().zip(bytes).enumerate() {
-            let others = each(
-                others,
-                0.0,
-                #[inline(always)]
-                |x| get(x, i),
-            );
+            let others = element_of(others, i);
             *y = if keeps(i, *byte) { fate.kept(*y, others) } else { fate.dropped() };
         }
     }
@@ -227,9 +212,6 @@ impl<S: Simd, F: Fate<OTHERS>, const OTHERS: usize> Sink<S> for Apply<'_, F, OTH
     }
 }
 
-/// A group of nothing.
-const NOTHING: &Group = &[[0.0; LANES]; GROUP / LANES];
-
 /// The group that starts at an element.
 #[inline(always)]
 fn group(x: &[f32], start: usize) -> Option<&Group> {
@@ -239,21 +221,6 @@ fn group(x: &[f32], start: usize) -> Option<&Group> {
 #[inline(always)]
 fn group_mut(x: &mut [f32], start: usize) -> Option<&mut Group> {
     x.get_mut(start..)?.as_chunks_mut().0.first_chunk_mut()
-}
-
-/// Sixteen elements of each of some groups.
-#[inline(always)]
-fn lanes<S: Simd, const N: usize>(simd: S, groups: [&Group; N], i: usize) -> [f32x16<S>; N] {
-    let zero = f32x16::simd_from(simd, 0.0);
-    each(
-        groups,
-        zero,
-        #[inline(always)]
-        |group| match group.get(i) {
-            Some(lanes) => f32x16::load_array_ref(simd, lanes),
-            None => zero,
-        },
-    )
 }
 
 /// The decisions about a group, ready to become masks of sixteen lanes.
@@ -353,6 +320,20 @@ impl<S: Simd> Packer<S> {
     }
 }
 
+/// Whether a packed decision is to keep.
+#[inline(always)]
+pub(crate) fn is_kept(mask: &[u8], position: usize) -> bool {
+    mask.get(position / 8).is_some_and(|byte| byte >> (position % 8) & 1 == 1)
+}
+
+/// Packs a decision, where all were to drop.
+#[inline(always)]
+pub(crate) fn pack_one(mask: &mut [u8], position: usize, keep: bool) {
+    if let Some(byte) = mask.get_mut(position / 8) {
+        *byte |= u8::from(keep) << (position % 8);
+    }
+}
+
 /// Sets the bits of what is kept; they were zero.
 struct Pack<'a> {
     mask: &'a mut [u8],
@@ -375,15 +356,13 @@ impl<S: Simd> Sink<S> for Pack<'_> {
 
     #[inline(always)]
     fn one(&mut self, position: usize, keep: bool) {
-        if let Some(byte) = self.mask.get_mut(position / 8) {
-            *byte |= u8::from(keep) << (position % 8);
-        }
+        pack_one(self.mask, position, keep);
     }
 
     #[inline(always)]
     fn some(&mut self, start: usize, bytes: &[u8], keeps: impl Fn(usize, u8) -> bool) {
         for (i, byte) in bytes.iter().enumerate() {
-            Sink::<S>::one(self, start + i, keeps(i, *byte));
+            pack_one(self.mask, start + i, keeps(i, *byte));
         }
     }
 

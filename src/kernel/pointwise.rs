@@ -1,11 +1,9 @@
 //! Formulas of one element, and the pass over a tensor that applies them.
 
-use super::block::each;
 use super::exponential;
 use super::lanes::Single;
-use super::map::Tensor;
+use super::map::{Tensor, element_of};
 use crate::backend::Target;
-use crate::io::get;
 
 /// What an output is of the element at the same place, and of others there: for one element or
 /// sixteen. (A trait, since a closure is for one of the two.)
@@ -84,26 +82,7 @@ fn one_by_one<P: Pointwise<OTHERS>, const OTHERS: usize>(
     if others.iter().any(|other| other.len() < len) {
         return;
     }
-    // Copied first, so that there is one loop.
-    let y = match tensor {
-        Tensor::Apart(x, y) => {
-            y.iter_mut().zip(x).for_each(|(y, x)| *y = *x);
-            y
-        }
-        Tensor::InPlace(y) => y,
-    };
-    for (place, y) in y.iter_mut().enumerate() {
-        *y = P::of(*y, at(others, place));
+    for (place, y) in tensor.copied().iter_mut().enumerate() {
+        *y = P::of(*y, element_of(others, place));
     }
-}
-
-/// An element of each of some slices.
-#[inline(always)]
-fn at<const N: usize>(slices: [&[f32]; N], place: usize) -> [f32; N] {
-    each(
-        slices,
-        0.0,
-        #[inline(always)]
-        |x| get(x, place),
-    )
 }

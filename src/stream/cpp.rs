@@ -1,7 +1,7 @@
 //! C++26's Philox engines.
 
 use super::philox::{philox4x32, philox4x64};
-use super::words::{pair, pick};
+use crate::words::{pair, pick};
 
 /// C++26's `std::philox4x32(seed)`: the values in the order in which calls return them.
 ///

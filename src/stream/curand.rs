@@ -1,7 +1,7 @@
 //! cuRAND's Philox generators.
 
 use super::philox::philox4x32;
-use super::words::{pair, pick};
+use crate::words::{pair, pick};
 
 /// cuRAND's device API: what `curand_init(seed, subsequence, offset, &state)` with
 /// `curandStatePhilox4_32_10_t` makes `curand(&state)` and `curand_uniform(&state)` return, one after

@@ -1,7 +1,5 @@
 //! Decisions of a [`Stream`] with a probability, and then with a key.
 
-use super::threshold::checked;
-use super::words::{pair, pick};
 use super::{Jax, JaxOriginal, OneDnn, OneDnnOffset, PyTorchCuda, Stream, TensorFlow};
 use super::{Threshold, Triton};
 use crate::drops::Probability;
@@ -9,6 +7,7 @@ use crate::kernel::foreign::{Decide, FirstWords};
 use crate::kernel::lanes::narrow;
 use crate::kernel::mask;
 use crate::philox::Domain;
+use crate::words::{pair, pick};
 use crate::{Error, Key};
 
 /// Dropout decisions of a [`Stream`] with a probability. Which element of which key is up to the call.
@@ -70,11 +69,11 @@ impl Scale {
 
 impl Decider {
     pub(super) fn new(stream: Stream, p: f64) -> Result<Self, Error> {
-        let p = checked(p)?;
+        let native = Probability::new(p)?;
         if let Stream::JaxOriginal { len } = stream {
             JaxOriginal::new(Jax::from_words([0; 2]), len)?;
         }
-        Ok(Self { stream, rule: Rule::new(stream, p)?, scale: scale(stream, p) })
+        Ok(Self { stream, rule: Rule::new(stream, &native)?, scale: scale(stream, &native) })
     }
 
     /// Whose decisions.
@@ -115,9 +114,10 @@ impl Decider {
 }
 
 impl Rule {
-    fn new(stream: Stream, p: f64) -> Result<Self, Error> {
+    fn new(stream: Stream, native: &Probability) -> Result<Self, Error> {
+        let p = native.given();
         let threshold = match stream {
-            Stream::Native => return Ok(Self::Native(Probability::new(p)?.threshold())),
+            Stream::Native => return Ok(Self::Native(native.threshold())),
             // Both frameworks return their input then, and do not ask for random numbers.
             Stream::Inductor | Stream::PyTorchCuda { .. } if p == 0.0 => Threshold::ALL,
             Stream::Triton | Stream::Inductor => Triton::threshold(p)?,
@@ -131,11 +131,11 @@ impl Rule {
 }
 
 /// How a system scales what it keeps.
-fn scale(stream: Stream, p: f64) -> Scale {
+const fn scale(stream: Stream, native: &Probability) -> Scale {
+    let p = native.given();
     let p32 = narrow(p);
     match stream {
-        // The decider has checked p.
-        Stream::Native => Scale::Times(Probability::new(p).map_or(0.0, |p| p.scale())),
+        Stream::Native => Scale::Times(native.scale()),
         Stream::Triton => Scale::Over(1.0 - p32),
         Stream::Jax | Stream::JaxOriginal { .. } => Scale::Over(narrow(1.0 - p)),
         Stream::Inductor | Stream::TensorFlow { .. } => Scale::in_double(p),

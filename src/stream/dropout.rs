@@ -1,11 +1,11 @@
 //! Dropout by the masks of another system.
 
-use super::{Decider, Mask, Scale, Stream};
+use super::{Decider, Scale, Stream};
 use crate::backend::dispatch;
 use crate::drops::check_numbers;
 use crate::error::check_len;
 use crate::kernel::foreign::{self, Decide, Divided};
-use crate::kernel::mask::Scaled;
+use crate::kernel::mask::{Scaled, pack_one};
 use crate::{Backend, Error, Io, Key};
 
 /// Dropout that keeps what another system keeps, and scales it as that does, bit for bit.
@@ -116,10 +116,8 @@ impl StreamDropout {
         let decisions = self.decider.with(key);
         mask.fill(0);
         for position in 0..len {
-            if let Some(byte) = mask.get_mut(position / 8) {
-                let keep = decisions.keeps(self.offset.wrapping_add(position as u64));
-                *byte |= u8::from(keep) << (position % 8);
-            }
+            let keep = decisions.keeps(self.offset.wrapping_add(position as u64));
+            pack_one(mask, position, keep);
         }
         Ok(())
     }
@@ -128,15 +126,15 @@ impl StreamDropout {
         let len = io.input_len();
         self.check(len)?;
         io.check_as(names, len)?;
-        let (mask, first): (Mask, u64) = (self.decider.with(key), self.offset);
+        let decisions = (self.decider.with(key), self.offset);
         io.run(self.backend, |tensor| match self.decider.scale() {
             Scale::Times(factor) => {
                 let fate = Scaled(factor);
-                dispatch!(self.backend, simd => foreign::apply(simd, (mask, first), fate, tensor));
+                dispatch!(self.backend, simd => foreign::apply(simd, decisions, fate, tensor));
             }
             Scale::Over(divisor) => {
                 let fate = Divided(divisor);
-                dispatch!(self.backend, simd => foreign::apply(simd, (mask, first), fate, tensor));
+                dispatch!(self.backend, simd => foreign::apply(simd, decisions, fate, tensor));
             }
         });
         Ok(())

@@ -2,8 +2,8 @@
 
 use super::Threshold;
 use super::threefry::threefry2x32;
-use super::words::{from_mantissa, join, pair};
 use crate::Error;
+use crate::words::{from_mantissa, join, pair};
 
 /// A key of JAX, and the numbers drawn from it: `jax.random.bits`, `uniform`, `bernoulli`, `fold_in`,
 /// `split`, with `jax_threefry_partitionable` on (the default since JAX 0.5).

@@ -1,7 +1,7 @@
 //! NumPy's `Philox`.
 
 use super::philox::philox4x64;
-use super::words::{pair, pick};
+use crate::words::{pair, pick};
 
 /// NumPy's `numpy.random.Philox`: Philox4x64-10, whose counter is incremented *before* each block.
 ///

@@ -2,8 +2,8 @@
 
 use super::Threshold;
 use super::philox::philox4x32;
-use super::words::{pair, pick};
 use crate::Error;
+use crate::words::{pair, pick};
 use core::num::NonZero;
 
 /// What oneDNN's dropout attribute decides by, with a seed of 32 bits (`set_dropout`).

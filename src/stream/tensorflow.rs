@@ -2,8 +2,8 @@
 
 use super::Threshold;
 use super::philox::philox4x32;
-use super::words::{from_mantissa, pair, pick};
 use crate::Error;
+use crate::words::{from_mantissa, pair, pick};
 
 /// TensorFlow's `tf.random.stateless_uniform` and what `tf.nn.experimental.stateless_dropout` decides
 /// by, with `alg="philox"` (what `auto_select` chooses on CPU and GPU).

@@ -1,6 +1,7 @@
 //! From a probability to the words that keep.
 
 use crate::Error;
+use crate::drops::check_probability;
 use crate::kernel::lanes::narrow;
 
 /// The words that keep an element: an interval of integers, equal to the float comparison of a system.
@@ -107,10 +108,12 @@ impl Threshold {
 /// 2^23: the denominator of uniforms made from 23 bits.
 const TWO_23: f64 = 8_388_608.0;
 
-/// Checks a probability.
-pub(crate) const fn checked(p: f64) -> Result<f64, Error> {
-    // False for NaN.
-    if p >= 0.0 && p <= 1.0 { Ok(p) } else { Err(Error::Probability { found: p }) }
+/// A probability, checked.
+const fn checked(p: f64) -> Result<f64, Error> {
+    match check_probability(p) {
+        Ok(()) => Ok(p),
+        Err(error) => Err(error),
+    }
 }
 
 /// The least integer that is not below a number, which is from 0 to 2^53.

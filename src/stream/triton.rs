@@ -2,8 +2,8 @@
 
 use super::Threshold;
 use super::philox::philox4x32;
-use super::words::pair;
 use crate::Error;
+use crate::words::pair;
 
 /// Triton's generator: `tl.randint4x`, `tl.randint`, `tl.rand4x` and `tl.rand` of a seed and an offset.
 ///

@@ -156,6 +156,11 @@ pub fn sum(terms: impl Iterator<Item = f64>) -> f64 {
     total + lost
 }
 
+/// A result as an f32 has it where it does not fit one: infinite.
+pub fn within_f32(y: f64) -> f64 {
+    if (y as f32).is_infinite() { f64::from(y as f32) } else { y }
+}
+
 /// Mean and biased variance, two passes and a correction between them.
 pub fn moments(x: impl Iterator<Item = f64> + Clone) -> Stats {
     let count = x.clone().count();

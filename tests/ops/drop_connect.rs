@@ -132,7 +132,7 @@ mod judged {
     use super::{Backward, Forward, Infer, Moments, Options, Sample, batch, inputs, outputs};
     use crate::call::Case;
     use crate::dropout::{KEYS, probabilities, stream};
-    use crate::oracle;
+    use crate::oracle::{self, within_f32};
     use crate::reference::drop_connect::{self as reference, Layer};
     use crate::reference::dropout::threshold;
     use crate::reference::numbers;
@@ -187,11 +187,6 @@ mod judged {
         }
     }
 
-    /// What is above the largest f32 is infinite.
-    fn rounded(y: f64) -> f64 {
-        if (y as f32).is_infinite() { f64::from(y as f32) } else { y }
-    }
-
     /// What a term's error is measured by: one that is subnormal in f32 loses bits there.
     fn size(term: f64) -> f64 {
         if term == 0.0 { 0.0 } else { term.abs().max(f32::MIN_POSITIVE.into()) }
@@ -201,7 +196,7 @@ mod judged {
     fn scaled(factor: f64, terms: &[f64]) -> (f64, f64) {
         let sum = oracle::sum(terms.iter().copied());
         let size: f64 = terms.iter().map(|term| size(*term)).sum();
-        (rounded(factor * sum), factor * size)
+        (within_f32(factor * sum), factor * size)
     }
 
     /// The terms of one output.
@@ -329,7 +324,7 @@ mod judged {
                 }
             }
             let named = ["dx", "dmatrix", "dbias"].into_iter().zip(sums);
-            let each = |(sum, size)| (rounded(sum), size);
+            let each = |(sum, size)| (within_f32(sum), size);
             named.map(|(name, sums)| Expected::new(name, sums.into_iter().map(each))).collect()
         }
 

@@ -84,6 +84,7 @@ pub use judged::{KEYS, offsets, past, probabilities, stream};
 mod judged {
     use super::{Backward, Forward, Infer, Options, WriteMask};
     use crate::call::Case;
+    use crate::oracle::within_f32;
     use crate::reference::dropout as reference;
     use crate::reference::philox::Stream;
     use crate::subject::{Expected, Limits, Subject};
@@ -199,9 +200,7 @@ mod judged {
             };
             let x = arrays.f32(from).iter().enumerate();
             let y = x.map(|(i, &x)| if keep(i) { f64::from(x) * scale } else { 0.0 });
-            // What is above the largest f32 is infinite.
-            let y = y.map(|y| if (y as f32).is_infinite() { f64::from(y as f32) } else { y });
-            vec![Expected::new(to, y.map(|y| (y, y)))]
+            vec![Expected::new(to, y.map(within_f32).map(|y| (y, y)))]
         }
     }
 

@@ -119,6 +119,7 @@ mod judged {
     use super::{Backward, Forward, Kind, Options, decision, decisions};
     use crate::call::Case;
     use crate::dropout::{KEYS, offsets, past, probabilities, stream};
+    use crate::oracle::within_f32;
     use crate::reference::dropout as reference;
     use crate::subject::{Expected, Limits, Subject};
     use crate::{Arrays, Source};
@@ -174,11 +175,6 @@ mod judged {
         [a, a * saturation * drop, -(a * saturation) * (1.0 - drop)]
     }
 
-    /// What is above the largest f32 is infinite.
-    fn rounded(y: f64) -> f64 {
-        if (y as f32).is_infinite() { f64::from(y as f32) } else { y }
-    }
-
     /// The roundings of a, b, the product and the sum. Where the sum cancels, it is measured by
     /// its terms.
     const LIMIT: Limits = [2.5; 17];
@@ -213,7 +209,7 @@ mod judged {
                 let terms = [f64::from(x) * a, b];
                 if keep {
                     let largest = terms[0].abs().max(terms[1].abs());
-                    (rounded(terms[0] + terms[1]), largest)
+                    (within_f32(terms[0] + terms[1]), largest)
                 } else {
                     (dropped, dropped)
                 }
@@ -248,7 +244,7 @@ mod judged {
         fn oracle(case: &Case<Options>, arrays: &Arrays) -> Vec<Expected> {
             let [a, ..] = exact::<K>(case.options.p);
             let value = |(dy, keep): (f32, bool)| {
-                let dx = if keep { rounded(f64::from(dy) * a) } else { 0.0 };
+                let dx = if keep { within_f32(f64::from(dy) * a) } else { 0.0 };
                 (dx, dx)
             };
             vec![Expected::new("dx", decided::<K>(case, arrays.f32("dy")).map(value))]

@@ -89,6 +89,7 @@ mod judged {
     use super::{Backward, Drop, Forward, Normal, Options, Uniform};
     use crate::call::Case;
     use crate::dropout::{KEYS, offsets, past, stream};
+    use crate::oracle::within_f32;
     use crate::reference::numbers as reference;
     use crate::subject::{Expected, Limits, Subject};
     use crate::{Arrays, Source};
@@ -153,8 +154,7 @@ mod judged {
                 let word = reference::word(stream(self.key), self.offset + i as u64);
                 let noise = f64::from(reference::standard_normal(word)) * deviation;
                 let y = f64::from(x) * (1.0 + noise);
-                let y = if (y as f32).is_infinite() { f64::from(y as f32) } else { y };
-                (y, f64::from(x) * noise.abs().max(1.0))
+                (within_f32(y), f64::from(x) * noise.abs().max(1.0))
             });
             vec![Expected::new(name, y)]
         }

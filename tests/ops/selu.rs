@@ -38,16 +38,11 @@ impl Op for Backward {
 mod judged {
     use super::{Backward, Forward};
     use crate::call::Case;
-    use crate::oracle;
+    use crate::oracle::{self, within_f32};
     use crate::reference::selu as reference;
     use crate::subject::{Expected, Limits, Subject};
     use crate::{Arrays, Source};
     use evenkeel::Layout;
-
-    /// What is above the largest f32 is infinite.
-    fn within_f32(y: f64) -> f64 {
-        if (y as f32).is_infinite() { f64::from(y as f32) } else { y }
-    }
 
     impl Subject for Forward {
         const LIMITS: &'static [(&'static str, Limits)] = &[("y", [2.0; 17])];

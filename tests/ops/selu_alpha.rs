@@ -47,7 +47,7 @@ mod judged {
     use crate::call::Case;
     use crate::dropout::stream;
     use crate::drops::{Alpha, exact};
-    use crate::oracle;
+    use crate::oracle::{self, within_f32};
     use crate::reference::{dropout, selu};
     use crate::subject::{Expected, Limits, Subject};
     use crate::{Arrays, Source};
@@ -59,11 +59,6 @@ mod judged {
         let threshold = dropout::threshold(p);
         (0..case.layout.len())
             .map(move |i| dropout::keep(threshold, stream(key), offset + i as u64))
-    }
-
-    /// What is above the largest f32 is infinite.
-    fn rounded(y: f64) -> f64 {
-        if (y as f32).is_infinite() { f64::from(y as f32) } else { y }
     }
 
     impl Subject for Forward {
@@ -89,9 +84,9 @@ mod judged {
             let [a, b, dropped] = exact::<Alpha>(case.options.p);
             let y = arrays.wide("x").into_iter().zip(kept(case)).map(|(x, keep)| {
                 // What is infinite after SELU stays so, even if a product with `a` would not be.
-                let term = rounded(oracle::selu(x)) * a;
+                let term = within_f32(oracle::selu(x)) * a;
                 let largest = term.abs().max(b.abs());
-                if keep { (rounded(term + b), largest) } else { (dropped, dropped) }
+                if keep { (within_f32(term + b), largest) } else { (dropped, dropped) }
             });
             vec![Expected::new("y", y)]
         }
@@ -128,7 +123,11 @@ mod judged {
                 let (slope, dy) = (oracle::selu_slope(x), dy * a);
                 let least = f64::from(f32::MIN_POSITIVE);
                 let scale = dy.abs().max(least) * slope.max(least);
-                if keep { (rounded(dy * slope), scale.max(dy.abs() * slope)) } else { (0.0, 0.0) }
+                if keep {
+                    (within_f32(dy * slope), scale.max(dy.abs() * slope))
+                } else {
+                    (0.0, 0.0)
+                }
             });
             vec![Expected::new("dx", each)]
         }

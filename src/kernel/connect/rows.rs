@@ -1,8 +1,8 @@
 //! Sums over the inputs: the product itself, with connections dropped or not.
 
-use super::super::block::{add_chains, chains_at_once};
+use super::super::block::{add_chains, chains_at_once, fold_lanes};
 use super::super::lanes::{F32, F64, LANES, Lanes, Precision, Real, Value, load_lanes, narrow};
-use super::super::mask::{Draw, GROUP, PER_BLOCK, Packer};
+use super::super::mask::{Draw, GROUP, PER_BLOCK, Packer, is_kept};
 use super::super::rows::{BLOCK, part};
 use super::{Layer, first_decision};
 use crate::backend::Target;
@@ -84,8 +84,7 @@ impl Kept for Bits<'_> {
 
     #[inline(always)]
     fn bit(self, i: usize) -> bool {
-        let place = self.shift + i;
-        self.bytes.get(place / 8).is_some_and(|byte| byte >> (place % 8) & 1 == 1)
+        is_kept(self.bytes, self.shift + i)
     }
 }
 
@@ -166,7 +165,7 @@ impl<K: Kept> Block<'_, K> {
     /// Without vectors: the lanes in turn, so that one number is held and not sixty-four.
     #[inline(always)]
     fn lane_by_lane<R: Real>(self, term: impl Term) -> R {
-        let mut lanes = [R::ZERO; LANES];
+        let mut lanes = [[R::ZERO]; LANES];
         for (lane, sum) in lanes.iter_mut().enumerate() {
             let mut chains = [[R::ZERO]; 4];
             for (chain, [sum]) in chains.iter_mut().enumerate() {
@@ -177,9 +176,11 @@ impl<K: Kept> Block<'_, K> {
                     }
                 }
             }
-            [*sum] = add_chains(chains);
+            *sum = add_chains(chains);
         }
-        fold(lanes)
+        fold_lanes(&mut lanes);
+        let [[sum], ..] = lanes;
+        sum
     }
 }
 
@@ -187,21 +188,6 @@ impl<K: Kept> Block<'_, K> {
 #[inline(always)]
 fn lanes<S: Simd>(simd: S, kept: u64, group: usize) -> mask32x16<S> {
     mask32x16::from_bitmask(simd, kept >> (group * LANES) & 0xFFFF)
-}
-
-/// The sum of sixteen numbers, upper half onto lower half.
-#[inline(always)]
-fn fold<R: Real>(mut lanes: [R; LANES]) -> R {
-    let mut half = LANES / 2;
-    while half > 0 {
-        let (low, high) = lanes.split_at_mut(half);
-        for (low, high) in low.iter_mut().zip(high) {
-            *low = *low + *high;
-        }
-        half /= 2;
-    }
-    let [sum, ..] = lanes;
-    sum
 }
 
 /// Bytes behind those of a [`Window`] that are read as a part of a word.

@@ -3,6 +3,7 @@
 use super::super::philox::{BLOCKS, Blocks, LANE_ORDER, WORD, in_order};
 use super::Draw;
 use crate::philox::{Domain, Key};
+use crate::words::pick;
 use core::ops::Range;
 use fearless_simd::{Select as _, Simd, SimdBase as _, SimdFrom as _, SimdMask as _};
 use fearless_simd::{mask8x64, u8x64, u64x8};
@@ -54,17 +55,6 @@ impl Threshold {
     #[inline(never)]
     fn tie_keeps(self, key: Key, index: u64) -> bool {
         self.word == 0 || pick(key.block(Domain::Refinement, index / 4), index) >= self.word
-    }
-}
-
-/// Word `index` mod 4.
-#[inline(always)]
-fn pick([w0, w1, w2, w3]: [u32; 4], index: u64) -> u32 {
-    match index % 4 {
-        0 => w0,
-        1 => w1,
-        2 => w2,
-        _ => w3,
     }
 }
 

@@ -1,6 +1,6 @@
 //! How one reduction is summed one number at a time.
 
-use super::super::block::{Block, Terms, add, add_chains, each};
+use super::super::block::{Block, Terms, add, add_chains, each, fold_lanes};
 use super::super::columns::BLOCK_ROWS;
 use super::super::lanes::{LANES, One, Precision, Real as _};
 use super::super::reduce::{Found, find_apart, merged};
@@ -148,23 +148,10 @@ impl<S: Simd> Block<S> for LaneByLane {
             first.advance(one, segments);
         }
         if lanes > 1 {
-            fold(&mut sums);
+            fold_lanes(&mut sums);
         }
         let [sums, ..] = sums;
         each(sums, P::of_one(P::Scalar::ZERO), |sum| P::of_one(sum))
-    }
-}
-
-/// The sum of all lanes, upper half onto lower half; it is then in the first.
-#[inline(always)]
-fn fold<V: Copy + core::ops::Add<Output = V>, const SUMS: usize>(lanes: &mut [[V; SUMS]; LANES]) {
-    let mut half = LANES / 2;
-    while half > 0 {
-        let (low, high) = lanes.split_at_mut(half);
-        for (low, high) in low.iter_mut().zip(high) {
-            *low = add(*low, *high);
-        }
-        half /= 2;
     }
 }
 
