@@ -3,7 +3,7 @@
 use super::columns::Band;
 use super::constants::{Centred, Constants};
 use super::lanes::{LANES, Lanes as _, One, Sixteen, Unit as _, Value, Wide};
-use super::map::{Strips, Tensor};
+use super::map::Tensor;
 use super::rows::Segments;
 use super::sets::{Parameters, Tile};
 use crate::Affine;
@@ -294,31 +294,64 @@ pub(crate) fn apply_band<S: Simd, const STRIPS: usize>(
         || {
             let strips = strips.get(..band.channels.div_ceil(LANES)).unwrap_or(strips);
             if strips.iter().any(|strip| strip.centred.constants.wide.any_true()) {
-                return tensor.map_band(
+                return tensor.map_strips(
                     simd,
+                    strips,
                     [],
                     band,
-                    Strips { strips, last: None },
                     #[inline(always)]
                     |strip, x, []| mixed(strip, x),
                 );
             }
-            // What the loop needs, close together.
-            let mut narrow = [[f32x16::filled(simd, 0.0); 4]; STRIPS];
-            for (slot, CentredStrip { centred, beta, .. }) in narrow.iter_mut().zip(strips) {
-                let Centred { constants: Constants { hi, lo, .. }, factor } = *centred;
-                *slot = [hi, lo, factor, *beta];
-            }
-            tensor.map_vectors(
+            // What the loop needs.
+            let mut rows = [[f32x16::filled(simd, 0.0); STRIPS]; 4];
+            let [hi, lo, factor, beta] = &mut rows;
+            for_each_strip(
+                hi,
+                strips,
+                #[inline(always)]
+                |strip| strip.centred.constants.hi,
+            );
+            for_each_strip(
+                lo,
+                strips,
+                #[inline(always)]
+                |strip| strip.centred.constants.lo,
+            );
+            for_each_strip(
+                factor,
+                strips,
+                #[inline(always)]
+                |strip| strip.centred.factor,
+            );
+            for_each_strip(
+                beta,
+                strips,
+                #[inline(always)]
+                |strip| strip.beta,
+            );
+            tensor.map_rows(
                 simd,
+                &rows,
                 [],
                 band,
-                &narrow,
                 #[inline(always)]
-                |[hi, lo, factor, beta], x, []| ((x - *hi) - *lo) * *factor + *beta,
+                |[hi, lo, factor, beta], x, []| ((x - hi) - lo) * factor + beta,
             );
         },
     );
+}
+
+/// Gathers one of the things that are known of each strip.
+#[inline(always)]
+pub(crate) fn for_each_strip<S: Simd, C>(
+    row: &mut [f32x16<S>],
+    strips: &[C],
+    f: impl Fn(&C) -> f32x16<S>,
+) {
+    for (slot, strip) in row.iter_mut().zip(strips) {
+        *slot = f(strip);
+    }
 }
 
 /// The apply of a strip of which some lanes are wide.

@@ -1,10 +1,11 @@
 //! Drivers of backward: sums, gradients, dx; a tile or a band at a time.
 
+use super::apply::for_each_strip;
 use super::block::each;
 use super::columns::{Band, MANY_STRIPS, STRIPS};
 use super::gradient::{Channel, Formula, Gradient, Gradients, Mode, with_formula};
 use super::lanes::{LANES, Lanes as _, One, Sixteen, Unit, Value, Wide, load_lanes};
-use super::map::{Strips, Tensor};
+use super::map::Tensor;
 use super::normalize::Fixed;
 use super::reduce::{Found, reduce_band, reduce_rows, reduce_tile};
 use super::rows::{Segments, part};
@@ -383,31 +384,68 @@ fn write_strips<S: Simd, F: Formula, const STRIPS: usize>(
 ) {
     let mut tensor = Tensor::Apart(x, dx);
     if strips.iter().any(|strip| strip.gradients.wide.any_true()) {
-        return tensor.map_band(
+        return tensor.map_strips(
             simd,
+            strips,
             [dy],
             band,
-            Strips { strips, last: None },
             #[inline(always)]
             |strip, x, [dy]| mixed(formula, strip, dy, x),
         );
     }
-    // What the loop needs, close together.
-    let mut narrow = [[f32x16::filled(simd, 0.0); 7]; STRIPS];
-    for (slot, StripGradient { gradients, channel }) in narrow.iter_mut().zip(strips) {
-        let Channel { mean, rstd, gamma } = *channel;
-        let Gradient { k, offset, slope, scale, .. } = gradients.narrow;
-        *slot = [mean, rstd, gamma, k, offset, slope, scale];
-    }
-    tensor.map_vectors(
+    // What the loop needs.
+    let mut rows = [[f32x16::filled(simd, 0.0); STRIPS]; 7];
+    let [mean, rstd, gamma, k, offset, slope, scale] = &mut rows;
+    for_each_strip(
+        mean,
+        strips,
+        #[inline(always)]
+        |strip| strip.channel.mean,
+    );
+    for_each_strip(
+        rstd,
+        strips,
+        #[inline(always)]
+        |strip| strip.channel.rstd,
+    );
+    for_each_strip(
+        gamma,
+        strips,
+        #[inline(always)]
+        |strip| strip.channel.gamma,
+    );
+    for_each_strip(
+        k,
+        strips,
+        #[inline(always)]
+        |strip| strip.gradients.narrow.k,
+    );
+    for_each_strip(
+        offset,
+        strips,
+        #[inline(always)]
+        |strip| strip.gradients.narrow.offset,
+    );
+    for_each_strip(
+        slope,
+        strips,
+        #[inline(always)]
+        |strip| strip.gradients.narrow.slope,
+    );
+    for_each_strip(
+        scale,
+        strips,
+        #[inline(always)]
+        |strip| strip.gradients.narrow.scale,
+    );
+    tensor.map_rows(
         simd,
+        &rows,
         [dy],
         band,
-        &narrow,
         #[inline(always)]
         |[mean, rstd, gamma, k, offset, slope, scale], x, [dy]| {
-            let channel = Channel { mean: *mean, rstd: *rstd, gamma: *gamma };
-            let (k, offset, slope, scale) = (*k, *offset, *slope, *scale);
+            let channel = Channel { mean, rstd, gamma };
             let gradient = Gradient { k, offset, slope, scale, dgamma: k, dbeta: k };
             formula.dx(&gradient, channel, dy, x)
         },

@@ -1,12 +1,12 @@
 //! Decisions about whole channels of samples.
 
 use super::columns::MOST_STRIPS;
-use super::lanes::{LANES, Value};
+use super::lanes::{LANES, Lanes as _, Value};
 use super::map::Tensor;
 use super::mask::{Draw, Fate, is_kept, pack};
 use crate::backend::Target;
 use crate::layout::Samples;
-use fearless_simd::{Simd, SimdBase as _, SimdFrom as _, f32x16};
+use fearless_simd::{Simd, SimdBase as _, f32x16};
 
 /// Decisions that are taken together.
 const CHUNK: usize = MOST_STRIPS * LANES;
@@ -121,16 +121,16 @@ fn matrices<S: Simd>(
         for (channel, band) in samples.matrix(sample).bands(MOST_STRIPS) {
             let first = sample * samples.channels + channel;
             let decisions = Decisions::of(simd, draw, (first, band.channels));
-            let mut strips = [[f32x16::simd_from(simd, 0.0)]; MOST_STRIPS];
-            for (i, (slot, _)) in strips.iter_mut().zip(band.strips()).enumerate() {
-                *slot = [decisions.lanes(simd, i)];
+            let mut keep = [[f32x16::filled(simd, 0.0); MOST_STRIPS]];
+            let [lanes] = &mut keep;
+            for (i, (slot, _)) in lanes.iter_mut().zip(band.strips()).enumerate() {
+                *slot = decisions.lanes(simd, i);
             }
-            let strips = strips.get(..band.channels.div_ceil(LANES)).unwrap_or(&strips);
-            tensor.map_vectors(
+            tensor.map_rows(
                 simd,
+                &keep,
                 [],
                 band,
-                strips,
                 #[inline(always)]
                 |[keep], x, []| {
                     let kept = keep.greater(x.all(0.0));

@@ -1,8 +1,8 @@
 //! The loops that store. An output is a function of the input at the same place and of others there.
 
-use super::block::{each, each_pair};
+use super::block::each;
 use super::columns::Band;
-use super::lanes::{LANES, Lanes as _, Value as _, load_lanes, padded};
+use super::lanes::{LANES, Lanes as _, load_lanes, padded};
 use super::rows::{part, part_mut};
 use crate::io::get;
 use fearless_simd::{Simd, SimdBase as _, f32x16};
@@ -88,13 +88,7 @@ impl Tensor<'_> {
         others: [&[f32]; OTHERS],
         f: impl Fn(f32x16<S>, [f32x16<S>; OTHERS]) -> f32x16<S>,
     ) {
-        let zero = f32x16::filled(simd, 0.0);
-        let groups = each(
-            others,
-            [].as_slice(),
-            #[inline(always)]
-            |x| x.as_chunks::<LANES>().0,
-        );
+        let groups = groups_of(others);
         let last = last_lanes(simd, self.input());
         let y = match self {
             Self::Apart(x, y) => {
@@ -112,254 +106,239 @@ impl Tensor<'_> {
             }
         };
         if let Some(last) = last {
-            let others = each(
-                others,
-                zero,
-                #[inline(always)]
-                |x| last_lanes(simd, x).unwrap_or(zero),
-            );
-            store_last(y, f(last, others));
+            store_last(y, f(last, last_of(simd, others)));
         }
     }
 
-    /// Writes f(strip, x, others) for the elements of every strip of a band. The others have the shape of
-    /// the tensor.
+    /// Writes f(constants, x, others) for the elements of every row of a band. The others have the shape
+    /// of the tensor, and a constant has a value for each channel.
     ///
-    /// It goes row by row, in the order of memory, and what is known of the strips is read again for
-    /// every row: it lies in the first-level cache, and a load is cheaper than a walk down a strip.
+    /// It goes row by row, in the order of memory, and the constants are read again for every row: they
+    /// lie in the first-level cache. Each lies for itself, not side by side with the others of its
+    /// channel: where rows come from memory, a core then keeps up with twice as many.
+    ///
+    /// Narrow rows that lie side by side are taken as few wide ones, in which the channels come again
+    /// and again, so many rows that the last ends with a vector: nothing is then done for each row, and
+    /// no lane is empty.
     #[inline(always)]
-    pub(crate) fn map_band<S: Simd, C, const OTHERS: usize>(
+    pub(crate) fn map_rows<
+        S: Simd,
+        const STRIPS: usize,
+        const CONSTANTS: usize,
+        const OTHERS: usize,
+    >(
         &mut self,
         simd: S,
+        constants: &[[f32x16<S>; STRIPS]; CONSTANTS],
         others: [&[f32]; OTHERS],
         band: Band,
-        strips: Strips<'_, C>,
-        f: impl Fn(&C, f32x16<S>, [f32x16<S>; OTHERS]) -> f32x16<S> + Copy,
+        f: impl Fn([f32x16<S>; CONSTANTS], f32x16<S>, [f32x16<S>; OTHERS]) -> f32x16<S> + Copy,
     ) {
         let Band { start, stride, rows, channels, .. } = band;
-        let mut others = each(
-            others,
-            [].as_slice(),
-            #[inline(always)]
-            |x| x.get(start..).unwrap_or(&[]),
-        );
-        let (mut x, y) = match self {
-            Self::Apart(x, y) => (x.get(start..), y),
-            Self::InPlace(y) => (None, y),
-        };
-        let ys = y.get_mut(start..).unwrap_or(&mut []).chunks_mut(stride.max(1));
-        for y in ys.take(rows) {
-            let y = y.get_mut(..channels).unwrap_or(&mut []);
-            let row = match x {
-                Some(x) => Tensor::Apart(x, y),
-                None => Tensor::InPlace(y),
-            };
-            row.map_row(simd, others, &strips, f);
-            x = x.map(|x| x.get(stride..).unwrap_or(&[]));
-            others = each(
+        let together = if channels == stride { rows_together(channels, rows) } else { 0 };
+        if together < 2 {
+            return self.map_each_row(simd, constants, others, band, f);
+        }
+        let mut wide = [[f32x16::filled(simd, 0.0); WIDE]; CONSTANTS];
+        for (wide, narrow) in wide.iter_mut().zip(constants) {
+            repeat(simd, wide, narrow, channels);
+        }
+        let row = together * channels;
+        let (rows, rest) = (rows / together, rows % together);
+        let band = Band { stride: row, rows, channels: row, ..band };
+        self.map_each_row(simd, &wide, others, band, f);
+        let (start, row) = (start + rows * row, rest * channels);
+        let band = Band { start, stride: row, rows: rest.min(1), channels: row, ..band };
+        self.map_each_row(simd, &wide, others, band, f);
+    }
+
+    /// [`map_rows`](Self::map_rows), whatever the number of channels.
+    #[inline(always)]
+    fn map_each_row<S: Simd, const STRIPS: usize, const CONSTANTS: usize, const OTHERS: usize>(
+        &mut self,
+        simd: S,
+        constants: &[[f32x16<S>; STRIPS]; CONSTANTS],
+        others: [&[f32]; OTHERS],
+        band: Band,
+        f: impl Fn([f32x16<S>; CONSTANTS], f32x16<S>, [f32x16<S>; OTHERS]) -> f32x16<S> + Copy,
+    ) {
+        let Band { start, stride, rows, channels, .. } = band;
+        let last = last_channels(simd, constants, channels);
+        for row in 0..rows {
+            let start = start + row * stride;
+            let others = each(
                 others,
                 [].as_slice(),
                 #[inline(always)]
-                |x| x.get(stride..).unwrap_or(&[]),
+                |x| part(x, start, channels),
             );
+            self.piece(start, channels).map_row(simd, (constants, last), others, f);
         }
     }
 
-    /// [`map_band`](Self::map_band) of strips that are vectors.
-    ///
-    /// Narrow rows that lie side by side are taken as few wide ones, in which the channels come again
-    /// and again: so many rows that the last ends with a vector. Nothing is then done for each row, and
-    /// no lane is empty.
+    /// Writes f(constants, x, others) for the elements of a row, as [`map`](Self::map) does. The second of
+    /// the constants are those of the last sixteen elements.
     #[inline(always)]
-    pub(crate) fn map_vectors<S: Simd, const N: usize, const OTHERS: usize>(
-        &mut self,
-        simd: S,
-        others: [&[f32]; OTHERS],
-        band: Band,
-        strips: &[[f32x16<S>; N]],
-        f: impl Fn(&[f32x16<S>; N], f32x16<S>, [f32x16<S>; OTHERS]) -> f32x16<S> + Copy,
-    ) {
-        let Band { start, stride, rows, channels, .. } = band;
-        let together = rows_together(channels);
-        if channels != stride || together < 2 || rows < 4 * together {
-            let last = last_channels(simd, strips, channels);
-            let strips = Strips { strips, last: last.as_ref() };
-            return self.map_band(simd, others, band, strips, f);
-        }
-        let wide = repeated(simd, strips, channels);
-        let (rows, rest) = (rows / together, rows % together);
-        let row = together * channels;
-        let band = Band { stride: row, rows, channels: row, ..band };
-        self.map_band(simd, others, band, Strips { strips: &wide, last: None }, f);
-        let (start, row) = (start + rows * row, rest * channels);
-        let last = last_channels(simd, &wide, row);
-        let band = Band { start, stride: row, rows: rest.min(1), channels: row, ..band };
-        self.map_band(simd, others, band, Strips { strips: &wide, last: last.as_ref() }, f);
-    }
-
-    /// Writes f(strip, x, others) for the elements of a row: of the output. The inputs may go on behind
-    /// it.
-    #[inline(always)]
-    fn map_row<S: Simd, C, const OTHERS: usize>(
+    fn map_row<S: Simd, const STRIPS: usize, const CONSTANTS: usize, const OTHERS: usize>(
         self,
         simd: S,
+        (constants, of_last): (&[[f32x16<S>; STRIPS]; CONSTANTS], [f32x16<S>; CONSTANTS]),
         others: [&[f32]; OTHERS],
-        &Strips { strips, last }: &Strips<'_, C>,
-        f: impl Fn(&C, f32x16<S>, [f32x16<S>; OTHERS]) -> f32x16<S> + Copy,
+        f: impl Fn([f32x16<S>; CONSTANTS], f32x16<S>, [f32x16<S>; OTHERS]) -> f32x16<S>,
     ) {
-        let whole = each(
-            others,
-            [].as_slice(),
-            #[inline(always)]
-            |x| x.as_chunks::<LANES>().0,
-        );
-        // Before anything is written, as in `map`.
-        let channels = match &self {
-            Self::Apart(_, y) => y.len(),
-            Self::InPlace(y) => y.len(),
-        };
-        let end = last.and_then(|_| self.input().get(channels.checked_sub(LANES)?..));
-        let end: Option<f32x16<S>> = end.map(|end| load_lanes(simd, end, 0));
+        let groups = groups_of(others);
+        let last = last_lanes(simd, self.input());
         let y = match self {
             Self::Apart(x, y) => {
                 let ys = y.as_chunks_mut::<LANES>().0;
-                for (i, ((x, y), strip)) in x.as_chunks().0.iter().zip(ys).zip(strips).enumerate() {
+                for (i, (x, y)) in x.as_chunks::<LANES>().0.iter().zip(ys).enumerate() {
+                    // So that the compiler sees that there are constants.
+                    if i >= STRIPS {
+                        break;
+                    }
                     let x = f32x16::load_array_ref(simd, x);
-                    f(strip, x, group_of(simd, whole, i)).store_array(y);
-                }
-                if end.is_none() && !channels.is_multiple_of(LANES) {
-                    let (ys, y) = y.as_chunks_mut::<LANES>();
-                    let (i, x) = (ys.len(), load_lanes(simd, x, ys.len() * LANES));
-                    return map_rest(simd, (x, y), others, (strips, i), f);
+                    f(strip_of(simd, constants, i), x, group_of(simd, groups, i)).store_array(y);
                 }
                 y
             }
             Self::InPlace(y) => {
-                let (ys, rest) = y.as_chunks_mut::<LANES>();
-                let i = ys.len();
-                for (i, (y, strip)) in ys.iter_mut().zip(strips).enumerate() {
+                for (i, y) in y.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+                    if i >= STRIPS {
+                        break;
+                    }
                     let x = f32x16::load_array_ref(simd, y);
-                    f(strip, x, group_of(simd, whole, i)).store_array(y);
-                }
-                if end.is_none() && !channels.is_multiple_of(LANES) {
-                    let x = load_lanes(simd, rest, 0);
-                    return map_rest(simd, (x, rest), others, (strips, i), f);
+                    f(strip_of(simd, constants, i), x, group_of(simd, groups, i)).store_array(y);
                 }
                 y
             }
         };
-        if let (Some(strip), Some(x), Some(y)) = (last, end, y.last_chunk_mut::<LANES>()) {
-            let others = each(
-                others,
-                x.all(0.0),
-                #[inline(always)]
-                |x| load_lanes(simd, x, channels.saturating_sub(LANES)),
-            );
-            f(strip, x, others).store_array(y);
+        if let Some(last) = last {
+            store_last(y, f(of_last, last, last_of(simd, others)));
         }
     }
-}
 
-/// What is known of the strips of a band.
-pub(crate) struct Strips<'a, C> {
-    pub(crate) strips: &'a [C],
-    /// Where the last strip is not whole, it may be one more step that overlaps the one before: this is
-    /// what is known of the last sixteen channels.
-    pub(crate) last: Option<&'a C>,
+    /// Writes f(strip, x, others) for the elements of every strip of a band, where more is known of a
+    /// strip than some vectors. The others have the shape of the tensor.
+    #[inline(always)]
+    pub(crate) fn map_strips<S: Simd, C, const OTHERS: usize>(
+        &mut self,
+        simd: S,
+        strips: &[C],
+        others: [&[f32]; OTHERS],
+        band: Band,
+        f: impl Fn(&C, f32x16<S>, [f32x16<S>; OTHERS]) -> f32x16<S> + Copy,
+    ) {
+        for row in band.tiles(1) {
+            for (strip, lanes) in strips.iter().zip(row.strips()) {
+                let (start, len) = (lanes.start, lanes.lanes);
+                let others = each(
+                    others,
+                    [].as_slice(),
+                    #[inline(always)]
+                    |x| part(x, start, len),
+                );
+                self.piece(start, len).map(
+                    simd,
+                    others,
+                    #[inline(always)]
+                    |x, others| f(strip, x, others),
+                );
+            }
+        }
+    }
 }
 
 /// Strips of a wide row.
 const WIDE: usize = 32;
 
-/// How many rows of so many channels are a wide row: as many as there is room for, all vectors whole.
+/// How many of some rows of so many channels are a wide row: enough to make it worth it, all vectors
+/// whole. 0 if there are too few, or no room for them.
 #[inline(always)]
-const fn rows_together(channels: usize) -> usize {
-    let Some(most) = (WIDE * LANES).checked_div(channels) else { return 0 };
+fn rows_together(channels: usize, rows: usize) -> usize {
+    const ENOUGH: usize = 16 * LANES;
     // The least number of rows that are whole vectors: 16, 8, 4, 2 or 1.
-    let least = LANES >> if channels.trailing_zeros() < 4 { channels.trailing_zeros() } else { 4 };
-    most / least * least
+    let least = LANES >> channels.trailing_zeros().min(4);
+    let times = ENOUGH.checked_div(channels.saturating_mul(least)).unwrap_or(0).max(1);
+    let together = least * times.min(rows / least);
+    if together * channels > WIDE * LANES { 0 } else { together }
 }
 
-/// The strips of a wide row: the channels again and again.
+/// Fills a row with the channels again and again.
 #[inline(always)]
-fn repeated<S: Simd, const N: usize>(
+fn repeat<S: Simd>(simd: S, row: &mut [f32x16<S>; WIDE], strips: &[f32x16<S>], channels: usize) {
+    let mut values = [0.0; WIDE * LANES];
+    for (slot, strip) in values.as_chunks_mut::<LANES>().0.iter_mut().zip(strips) {
+        *slot = strip.values();
+    }
+    let mut done = channels.max(1);
+    while done < values.len() {
+        let (first, rest) = values.split_at_mut_checked(done).unwrap_or_default();
+        for (slot, value) in rest.iter_mut().zip(first) {
+            *slot = *value;
+        }
+        done *= 2;
+    }
+    for (slot, values) in row.iter_mut().zip(values.as_chunks::<LANES>().0) {
+        *slot = f32x16::load_array_ref(simd, values);
+    }
+}
+
+/// What is known of strip i.
+#[inline(always)]
+fn strip_of<S: Simd, const STRIPS: usize, const N: usize>(
     simd: S,
-    strips: &[[f32x16<S>; N]],
-    channels: usize,
-) -> [[f32x16<S>; N]; WIDE] {
-    let mut wide = [[f32x16::filled(simd, 0.0); N]; WIDE];
-    for i in 0..N {
-        let mut values = [0.0; WIDE * LANES];
-        let slots = values.as_chunks_mut::<LANES>().0;
-        for (slot, strip) in slots.iter_mut().zip(strips) {
-            if let Some(vector) = strip.get(i) {
-                *slot = vector.values();
-            }
-        }
-        // Each value is the one a row before it.
-        for place in channels..values.len() {
-            let value = get(&values, place - channels);
-            if let Some(slot) = values.get_mut(place) {
-                *slot = value;
-            }
-        }
-        for (strip, values) in wide.iter_mut().zip(values.as_chunks::<LANES>().0) {
-            if let Some(vector) = strip.get_mut(i) {
-                *vector = f32x16::load_array_ref(simd, values);
-            }
+    constants: &[[f32x16<S>; STRIPS]; N],
+    i: usize,
+) -> [f32x16<S>; N] {
+    let mut values = [f32x16::filled(simd, 0.0); N];
+    for (value, strips) in values.iter_mut().zip(constants) {
+        if let Some(strip) = strips.get(i) {
+            *value = *strip;
         }
     }
-    wide
+    values
 }
 
-/// Writes what is no whole strip: f(strip, x, others) for the elements behind strip i − 1.
+/// What is known of the last sixteen of so many channels, or of all if there are fewer.
 #[inline(always)]
-fn map_rest<S: Simd, C, const OTHERS: usize>(
+fn last_channels<S: Simd, const STRIPS: usize, const N: usize>(
     simd: S,
-    (x, y): (f32x16<S>, &mut [f32]),
-    others: [&[f32]; OTHERS],
-    (strips, i): (&[C], usize),
-    f: impl Fn(&C, f32x16<S>, [f32x16<S>; OTHERS]) -> f32x16<S>,
-) {
-    let Some(strip) = strips.get(i) else { return };
-    let others = each(
-        others,
-        f32x16::filled(simd, 0.0),
-        #[inline(always)]
-        |x| load_lanes(simd, x, i * LANES),
-    );
-    store_first(y, f(strip, x, others));
-}
-
-/// The last sixteen of so many channels, from the vectors of all strips; zeros where there are fewer.
-#[inline(always)]
-fn last_channels<S: Simd, const N: usize>(
-    simd: S,
-    strips: &[[f32x16<S>; N]],
+    constants: &[[f32x16<S>; STRIPS]; N],
     channels: usize,
-) -> Option<[f32x16<S>; N]> {
-    let first = channels.checked_sub(LANES)?;
-    let shift = first % LANES;
-    if shift == 0 {
-        return None;
+) -> [f32x16<S>; N] {
+    let mut last = [f32x16::filled(simd, 0.0); N];
+    let first = channels.saturating_sub(LANES);
+    for (last, strips) in last.iter_mut().zip(constants) {
+        let mut values = [[0.0; LANES]; 2];
+        for (slot, strip) in values.iter_mut().zip(strips.iter().skip(first / LANES)) {
+            *slot = strip.values();
+        }
+        *last = load_lanes(simd, values.as_flattened(), first % LANES);
     }
-    let (Some(low), Some(high)) = (strips.get(first / LANES), strips.get(first / LANES + 1)) else {
-        return None;
-    };
-    Some(each_pair(
-        *low,
-        *high,
-        f32x16::filled(simd, 0.0),
+    last
+}
+
+/// The whole groups of each of some slices.
+#[inline(always)]
+fn groups_of<const N: usize>(slices: [&[f32]; N]) -> [&[[f32; LANES]]; N] {
+    each(
+        slices,
+        [].as_slice(),
         #[inline(always)]
-        |_, low, high| {
-            let mut lanes = [0.0; LANES];
-            let (low, high) = (low.values(), high.values());
-            for (lane, value) in lanes.iter_mut().zip(low.iter().skip(shift).chain(&high)) {
-                *lane = *value;
-            }
-            f32x16::from_array(simd, lanes)
-        },
-    ))
+        |x| x.as_chunks::<LANES>().0,
+    )
+}
+
+/// The last sixteen elements of each of some slices.
+#[inline(always)]
+fn last_of<S: Simd, const N: usize>(simd: S, slices: [&[f32]; N]) -> [f32x16<S>; N] {
+    let zero = f32x16::filled(simd, 0.0);
+    each(
+        slices,
+        zero,
+        #[inline(always)]
+        |x| last_lanes(simd, x).unwrap_or(zero),
+    )
 }
 
 /// An element of each of some slices.

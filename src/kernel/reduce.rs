@@ -440,7 +440,11 @@ where
         || {
             let nothing = Found::nothing(simd);
             let mut mergers = [Merger::<Sixteen<S>, PARTS, TOTALS, DEPTH>::new(nothing); STRIPS];
+            let far = band.is_far::<INPUTS>(inputs);
             for tile in band.tiles(BLOCK_ROWS) {
+                if far {
+                    tile.touch(inputs);
+                }
                 let strips = tile.strips();
                 for ((merger, statistic), strip) in mergers.iter_mut().zip(statistics).zip(strips) {
                     merger.push::<T, INPUTS>(find_apart(simd, *statistic, strip, inputs));
