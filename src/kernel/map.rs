@@ -94,13 +94,15 @@ impl Tensor<'_> {
             Self::Apart(x, y) => {
                 let ys = y.as_chunks_mut::<LANES>().0;
                 for (i, (x, y)) in x.as_chunks::<LANES>().0.iter().zip(ys).enumerate() {
-                    f(f32x16::load_array_ref(simd, x), group_of(simd, groups, i)).store_array(y);
+                    let Some(others) = group_of(simd, groups, i) else { break };
+                    f(f32x16::load_array_ref(simd, x), others).store_array(y);
                 }
                 y
             }
             Self::InPlace(x) => {
                 for (i, x) in x.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-                    f(f32x16::load_array_ref(simd, x), group_of(simd, groups, i)).store_array(x);
+                    let Some(others) = group_of(simd, groups, i) else { break };
+                    f(f32x16::load_array_ref(simd, x), others).store_array(x);
                 }
                 x
             }
@@ -197,7 +199,8 @@ impl Tensor<'_> {
                         break;
                     }
                     let x = f32x16::load_array_ref(simd, x);
-                    f(strip_of(simd, constants, i), x, group_of(simd, groups, i)).store_array(y);
+                    let Some(others) = group_of(simd, groups, i) else { break };
+                    f(strip_of(simd, constants, i), x, others).store_array(y);
                 }
                 y
             }
@@ -207,7 +210,8 @@ impl Tensor<'_> {
                         break;
                     }
                     let x = f32x16::load_array_ref(simd, y);
-                    f(strip_of(simd, constants, i), x, group_of(simd, groups, i)).store_array(y);
+                    let Some(others) = group_of(simd, groups, i) else { break };
+                    f(strip_of(simd, constants, i), x, others).store_array(y);
                 }
                 y
             }
@@ -352,23 +356,18 @@ pub(crate) fn element_of<const N: usize>(slices: [&[f32]; N], place: usize) -> [
     )
 }
 
-/// A group of each of some slices.
+/// Group `i` of each of some slices, if all have one.
 #[inline(always)]
 pub(crate) fn group_of<S: Simd, const N: usize>(
     simd: S,
     slices: [&[[f32; LANES]]; N],
     i: usize,
-) -> [f32x16<S>; N] {
-    let zero = f32x16::filled(simd, 0.0);
-    each(
-        slices,
-        zero,
-        #[inline(always)]
-        |x| match x.get(i) {
-            Some(group) => f32x16::load_array_ref(simd, group),
-            None => zero,
-        },
-    )
+) -> Option<[f32x16<S>; N]> {
+    let mut values = [f32x16::filled(simd, 0.0); N];
+    for (value, groups) in values.iter_mut().zip(slices) {
+        *value = f32x16::load_array_ref(simd, groups.get(i)?);
+    }
+    Some(values)
 }
 
 /// The last sixteen elements, or all if there are fewer, where they are not taken by whole vectors.

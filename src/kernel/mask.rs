@@ -159,16 +159,16 @@ impl<S: Simd, F: Fate<OTHERS>, const OTHERS: usize> Sink<S> for Apply<'_, F, OTH
             Tensor::Apart(x, y) => {
                 let (Some(x), Some(y)) = (group(x, start), group_mut(y, start)) else { return };
                 for (i, (x, y)) in x.iter().zip(y).enumerate() {
-                    let kept =
-                        fate.kept(f32x16::load_array_ref(simd, x), group_of(simd, others, i));
+                    let Some(others) = group_of(simd, others, i) else { break };
+                    let kept = fate.kept(f32x16::load_array_ref(simd, x), others);
                     keep.select(i, kept, dropped).store_array(y);
                 }
             }
             Tensor::InPlace(x) => {
                 let Some(x) = group_mut(x, start) else { return };
                 for (i, x) in x.iter_mut().enumerate() {
-                    let kept =
-                        fate.kept(f32x16::load_array_ref(simd, x), group_of(simd, others, i));
+                    let Some(others) = group_of(simd, others, i) else { break };
+                    let kept = fate.kept(f32x16::load_array_ref(simd, x), others);
                     keep.select(i, kept, dropped).store_array(x);
                 }
             }
