@@ -6,7 +6,7 @@
 
 use super::block::{Block, Terms, add, add_chains, chains_at_once, each, each_pair};
 use super::lanes::{LANES, Lanes, Precision, Real as _, Sixteen, Wide, first_lanes, load_lanes};
-use super::rows::{Segments, part};
+use super::rows::Segments;
 use super::sets::Set;
 use super::tree::MANY_BLOCKS;
 use crate::io::get;
@@ -70,30 +70,6 @@ impl Band {
     /// many rows that the trees would take too much of the stack.
     pub(crate) const fn is_wide(&self) -> bool {
         self.channels > STRIPS * LANES && self.rows <= BLOCK_ROWS * MANY_BLOCKS
-    }
-
-    /// Whether it is likely to come from memory, and is all of its rows.
-    #[inline(always)]
-    pub(crate) fn is_far<const INPUTS: usize>(&self, inputs: [&[f32]; INPUTS]) -> bool {
-        const CACHE: usize = (8 << 20) / size_of::<f32>();
-        let elements = inputs.iter().fold(0, |sum: usize, x| sum.saturating_add(x.len()));
-        self.stride == self.channels && elements > CACHE
-    }
-
-    /// Reads something of every cache line, in the order of memory: the strips of a tile are read one
-    /// after the other, which the machine does not see coming. From memory that took twice as long.
-    #[inline(always)]
-    pub(crate) fn touch<const INPUTS: usize>(&self, inputs: [&[f32]; INPUTS]) {
-        let mut bits: u32 = 0;
-        for input in inputs {
-            let rows = part(input, self.start, self.rows * self.stride);
-            for line in rows.as_chunks::<LANES>().0 {
-                // Such that each waits for the one before: the compiler would else change the order.
-                bits = bits.rotate_left(1) ^ line[0].to_bits();
-            }
-        }
-        // Otherwise the compiler leaves the reading out.
-        core::hint::black_box(bits);
     }
 
     /// Cuts a matrix into bands of at most so many strips, and says at which channel each starts.

@@ -325,11 +325,15 @@ where
             let nothing = Found::<One, PARTS, TOTALS>::NOTHING;
             let mut mergers = [Merger::<One, PARTS, TOTALS, DEPTH>::new(nothing); NEIGHBOURS];
             let mut stage = [[0.0; BLOCK]; INPUTS];
+            let far = INPUTS > 1 && are_far(inputs);
             // What lies side by side in memory comes one after the other.
             for group in tile.first.groups() {
                 for (i, (merger, statistic)) in mergers.iter_mut().zip(statistics).enumerate() {
                     let group = group.moved(i * tile.step);
                     for block in group.blocks() {
+                        if far && block.count == 1 {
+                            touch(inputs, block.start, block.len);
+                        }
                         let offset = block.start - group.start;
                         let (block, inputs) = joined(block, offset, inputs, &mut stage);
                         merger.push::<T, INPUTS>(find(simd, *statistic, block, inputs));
@@ -373,6 +377,28 @@ fn joined<'a, const INPUTS: usize>(
         *slot = copy;
     }
     (RowBlock { start: 0, len, offset: 0 }, copies)
+}
+
+/// Whether tensors are likely to come from memory.
+#[inline(always)]
+fn are_far<const INPUTS: usize>(inputs: [&[f32]; INPUTS]) -> bool {
+    const CACHE: usize = (8 << 20) / size_of::<f32>();
+    inputs.iter().fold(0, |sum: usize, x| sum.saturating_add(x.len())) > CACHE
+}
+
+/// Reads something of every cache line of a piece of each input, in the order of memory: what is then
+/// walked in another order, the machine would not see coming. From memory that took twice as long.
+#[inline(always)]
+fn touch<const INPUTS: usize>(inputs: [&[f32]; INPUTS], start: usize, len: usize) {
+    let mut bits: u32 = 0;
+    for input in inputs {
+        for line in part(input, start, len).as_chunks::<LANES>().0 {
+            // Such that each waits for the one before: the compiler would else change the order.
+            bits = bits.rotate_left(1) ^ line[0].to_bits();
+        }
+    }
+    // Otherwise the compiler leaves the reading out.
+    core::hint::black_box(bits);
 }
 
 /// Reduces the channels of a band; each strip has its statistic.
@@ -440,10 +466,10 @@ where
         || {
             let nothing = Found::nothing(simd);
             let mut mergers = [Merger::<Sixteen<S>, PARTS, TOTALS, DEPTH>::new(nothing); STRIPS];
-            let far = band.is_far::<INPUTS>(inputs);
+            let far = are_far(inputs) && band.stride == band.channels;
             for tile in band.tiles(BLOCK_ROWS) {
                 if far {
-                    tile.touch(inputs);
+                    touch(inputs, tile.start, tile.rows * tile.stride);
                 }
                 let strips = tile.strips();
                 for ((merger, statistic), strip) in mergers.iter_mut().zip(statistics).zip(strips) {
