@@ -262,6 +262,9 @@ where
     S: Simd,
     T: Statistic<Sixteen<S>, INPUTS, PARTS, TOTALS>,
 {
+    if INPUTS > 1 && are_far(inputs) {
+        touch(inputs, rows.first.start, rows.stride * rows.count);
+    }
     find_apart(simd, statistic, rows, inputs)
 }
 
@@ -381,18 +384,20 @@ fn joined<'a, const INPUTS: usize>(
 
 /// Whether tensors are likely to come from memory.
 #[inline(always)]
-fn are_far<const INPUTS: usize>(inputs: [&[f32]; INPUTS]) -> bool {
+pub(crate) fn are_far<const INPUTS: usize>(inputs: [&[f32]; INPUTS]) -> bool {
     const CACHE: usize = (8 << 20) / size_of::<f32>();
     inputs.iter().fold(0, |sum: usize, x| sum.saturating_add(x.len())) > CACHE
 }
 
-/// Reads something of every cache line of a piece of each input, in the order of memory: what is then
-/// walked in another order, the machine would not see coming. From memory that took twice as long.
+/// Reads something of every cache line of a piece of each input that has it, in the order of memory: what
+/// is then walked in another order, the machine would not see coming. From memory that took twice as
+/// long.
 #[inline(always)]
 fn touch<const INPUTS: usize>(inputs: [&[f32]; INPUTS], start: usize, len: usize) {
     let mut bits: u32 = 0;
     for input in inputs {
-        for line in part(input, start, len).as_chunks::<LANES>().0 {
+        let piece = input.get(start..).and_then(|x| x.get(..len)).unwrap_or(&[]);
+        for line in piece.as_chunks::<LANES>().0 {
             // Such that each waits for the one before: the compiler would else change the order.
             bits = bits.rotate_left(1) ^ line[0].to_bits();
         }

@@ -8,7 +8,7 @@ use super::backward::{ParameterGradients, Pass, StripGradient, tile_sums, write_
 use super::columns::{Band, MANY_STRIPS, STRIPS};
 use super::gradient::{Channel, Gradients, Mode};
 use super::lanes::{LANES, Lanes as _, One, Sixteen, load_lanes};
-use super::reduce::{Found, reduce_band};
+use super::reduce::{Found, are_far, reduce_band};
 use super::sets::Reductions;
 use super::small;
 use super::statistic::Statistic;
@@ -123,12 +123,18 @@ fn sum_columns<S: Target, const INPUTS: usize>(
     if S::SCALAR {
         return small::sum_columns(simd, matrix, inputs, record);
     }
-    if matrix.is_wide() {
+    if matrix.is_wide() && are_far(inputs) {
+        sum_bands::<S, ALL_STRIPS, INPUTS>(simd, matrix, inputs, record);
+    } else if matrix.is_wide() {
         sum_bands::<S, MANY_STRIPS, INPUTS>(simd, matrix, inputs, record);
     } else {
         sum_bands::<S, STRIPS, INPUTS>(simd, matrix, inputs, record);
     }
 }
+
+/// Strips in a band of rows that come from memory: all of most rows, since less would be read in
+/// pieces. Their trees take 170 KB of the stack.
+const ALL_STRIPS: usize = 64;
 
 #[inline(always)]
 fn sum_bands<S: Simd, const STRIPS: usize, const INPUTS: usize>(
