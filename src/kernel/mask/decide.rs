@@ -14,6 +14,8 @@ pub(crate) const PER_BLOCK: u64 = 16;
 pub(crate) const GROUP: usize = 16 * BLOCKS;
 /// Groups after which ties are looked for.
 const GROUPS: usize = 16;
+/// Ties that are refined together: twice eight, neither of which waits for the other.
+const TIES: usize = 2 * BLOCKS;
 
 /// A drop probability as an integer threshold of 40 bits.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -147,7 +149,7 @@ impl<S: Simd> Decider<S> {
     /// Decides about a range of positions that starts with a Philox block.
     #[inline(always)]
     pub(super) fn decide(&self, simd: S, range: Range<usize>, sink: &mut impl Sink<S>) {
-        let mut queue = Queue { positions: [0; BLOCKS], count: 0 };
+        let mut queue = Queue { positions: [0; TIES], count: 0 };
         let mut start = range.start;
         while start < range.end {
             let first = start;
@@ -166,7 +168,7 @@ impl<S: Simd> Decider<S> {
                     first,
                     ties.as_flattened(),
                     #[inline(always)]
-                    |full| self.refine(simd, full, BLOCKS, sink),
+                    |full| self.refine(simd, full, TIES, sink),
                 );
             }
         }
@@ -223,36 +225,39 @@ impl<S: Simd> Decider<S> {
 
     /// Decides about the first `count` of some elements that tie.
     #[inline(always)]
-    fn refine(&self, simd: S, positions: [usize; BLOCKS], count: usize, sink: &mut impl Sink<S>) {
+    fn refine(&self, simd: S, positions: [usize; TIES], count: usize, sink: &mut impl Sink<S>) {
         let keep = self.refined(simd, positions);
         for (position, keep) in positions.into_iter().zip(keep).take(count) {
             sink.revise(position, keep);
         }
     }
 
-    /// What the refinement words of eight elements say: 0 to drop, all bits to keep. Out of line,
+    /// What the refinement words of some elements say: 0 to drop, all bits to keep. Out of line,
     /// since few elements need it.
     #[inline(never)]
     #[expect(clippy::cast_possible_truncation, reason = "a mask: 0 or all bits")]
-    fn refined(&self, simd: S, positions: [usize; BLOCKS]) -> [u32; BLOCKS] {
-        let mut indices = [0; BLOCKS];
+    fn refined(&self, simd: S, positions: [usize; TIES]) -> [u32; TIES] {
+        let mut indices = [0; TIES];
         for (index, position) in indices.iter_mut().zip(positions) {
             *index = self.offset.wrapping_add(position as u64);
         }
-        let mut keep = [0; BLOCKS];
+        let mut keep = [0; TIES];
         simd.vectorize(
             #[inline(always)]
             || {
                 let all = |x: u64| u64x8::simd_from(simd, x);
-                let indices = u64x8::load_array(simd, indices);
-                let words = self.blocks.words(simd, Domain::Refinement, indices >> 2);
-                let [w0, w1, w2, w3] = words;
-                let odd = (indices & all(1)).simd_eq(all(1));
-                let upper = (indices & all(2)).simd_eq(all(2));
-                let word = upper.select(odd.select(w3, w2), odd.select(w1, w0)) & all(WORD);
-                let kept = word.simd_ge(all(u64::from(self.threshold.word)));
-                for (keep, lane) in keep.iter_mut().zip(*kept.select(all(WORD), all(0))) {
-                    *keep = lane as u32;
+                let pieces = keep.as_chunks_mut::<BLOCKS>().0.iter_mut();
+                for (keep, indices) in pieces.zip(indices.as_chunks().0) {
+                    let indices = u64x8::load_array_ref(simd, indices);
+                    let words = self.blocks.words(simd, Domain::Refinement, indices >> 2);
+                    let [w0, w1, w2, w3] = words;
+                    let odd = (indices & all(1)).simd_eq(all(1));
+                    let upper = (indices & all(2)).simd_eq(all(2));
+                    let word = upper.select(odd.select(w3, w2), odd.select(w1, w0)) & all(WORD);
+                    let kept = word.simd_ge(all(u64::from(self.threshold.word)));
+                    for (keep, lane) in keep.iter_mut().zip(*kept.select(all(WORD), all(0))) {
+                        *keep = lane as u32;
+                    }
                 }
             },
         );
@@ -260,9 +265,9 @@ impl<S: Simd> Decider<S> {
     }
 }
 
-/// Ties that wait until there are eight.
+/// Ties that wait until there are [`TIES`].
 struct Queue {
-    positions: [usize; BLOCKS],
+    positions: [usize; TIES],
     count: usize,
 }
 
@@ -270,7 +275,7 @@ impl Queue {
     /// Adds the position of every set bit, `first` for the first bit. Whenever the queue is full,
     /// it is handed out and starts anew.
     #[inline(always)]
-    fn push_all(&mut self, first: usize, ties: &[u64], mut full: impl FnMut([usize; BLOCKS])) {
+    fn push_all(&mut self, first: usize, ties: &[u64], mut full: impl FnMut([usize; TIES])) {
         // First the words that have a tie at all: branches on every word would be unpredictable.
         let mut tied = 0_u32;
         for bits in ties.iter().rev() {
@@ -287,7 +292,7 @@ impl Queue {
                 }
                 bits &= bits - 1;
                 count += 1;
-                if count == BLOCKS {
+                if count == TIES {
                     full(self.positions);
                     count = 0;
                 }
