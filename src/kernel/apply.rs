@@ -4,6 +4,7 @@ use super::columns::Band;
 use super::constants::{Centred, Constants};
 use super::lanes::{LANES, Lanes as _, One, Sixteen, Unit as _, Value, Wide};
 use super::map::Tensor;
+use super::reduce::are_far;
 use super::rows::Segments;
 use super::sets::{Parameters, Tile};
 use crate::Affine;
@@ -57,7 +58,7 @@ fn apply_planes<S: Simd>(simd: S, tensor: &mut Tensor<'_>, tile: &Tile, strip: &
         || {
             let lanes = LaneValues::of(strip);
             let Segments { len, count, .. } = tile.first;
-            if len < FAR_APART {
+            if len < FAR_APART && !are_far([tensor.input()]) {
                 for i in 0..tile.count {
                     for start in tile.segments(i).starts() {
                         apply_plane(simd, tensor.piece(start, len), lanes.at(i));
@@ -76,7 +77,8 @@ fn apply_planes<S: Simd>(simd: S, tensor: &mut Tensor<'_>, tile: &Tile, strip: &
     );
 }
 
-/// Planes of this length and more are long enough to be walked in the order of memory.
+/// Planes of this length and more are long enough to be walked in the order of memory, wherever they
+/// are.
 const FAR_APART: usize = 256;
 
 /// Applies the constants of one reduction.

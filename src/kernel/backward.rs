@@ -2,7 +2,7 @@
 
 use super::apply::for_each_strip;
 use super::block::each;
-use super::columns::{Band, MANY_STRIPS, STRIPS};
+use super::columns::{Band, with_strips};
 use super::gradient::{Channel, Formula, Gradient, Gradients, Mode, with_formula};
 use super::lanes::{LANES, Lanes as _, One, Sixteen, Unit, Value, Wide, load_lanes};
 use super::map::Tensor;
@@ -177,11 +177,7 @@ pub(crate) fn columns<S: Target>(
     if S::SCALAR {
         return small::backward(simd, (matrix.channels, matrix.sets()), pass, known, record);
     }
-    if matrix.is_wide() {
-        columns_of::<S, MANY_STRIPS>(simd, matrix, pass, known, record);
-    } else {
-        columns_of::<S, STRIPS>(simd, matrix, pass, known, record);
-    }
+    with_strips!(matrix, STRIPS => columns_of::<S, STRIPS>(simd, matrix, pass, known, record));
 }
 
 #[inline(always)]

@@ -8,7 +8,7 @@ use super::block::{Block, Terms, add, add_chains, chains_at_once, each, each_pai
 use super::lanes::{LANES, Lanes, Precision, Real as _, Sixteen, Wide, first_lanes, load_lanes};
 use super::rows::Segments;
 use super::sets::Set;
-use super::tree::MANY_BLOCKS;
+use super::tree::{FEW_BLOCKS, MANY_BLOCKS};
 use crate::io::get;
 use fearless_simd::{Simd, mask32x16};
 
@@ -22,8 +22,34 @@ pub(crate) const STRIPS: usize = 4;
 /// pieces that the machine sees coming; with few channels it would only cost to set up so many.
 pub(crate) const MANY_STRIPS: usize = 16;
 
-/// Strips in a band that is not reduced, and so has no trees on the stack.
+/// Strips in a band of a matrix with more channels still and more than a block of rows: the longer the
+/// pieces, the better, but every strip has a tree on the stack.
 pub(crate) const MOST_STRIPS: usize = 32;
+
+/// Strips in a band that is not reduced, and so has no trees: a row is a page of memory.
+pub(crate) const ALL_STRIPS: usize = 64;
+
+/// Evaluates an expression with the constant that says how many strips a band of a matrix that is reduced
+/// has.
+macro_rules! with_strips {
+    ($matrix:expr, $strips:ident => $body:expr) => {
+        match $matrix.strips_together() {
+            $crate::kernel::columns::STRIPS => {
+                const $strips: usize = $crate::kernel::columns::STRIPS;
+                $body
+            }
+            $crate::kernel::columns::MANY_STRIPS => {
+                const $strips: usize = $crate::kernel::columns::MANY_STRIPS;
+                $body
+            }
+            _ => {
+                const $strips: usize = $crate::kernel::columns::MOST_STRIPS;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use with_strips;
 
 /// Neighbouring channels of a matrix: `rows` rows, each `stride` after the one before, the first
 /// channel of the first row at `start`.
@@ -66,10 +92,20 @@ impl Band {
         Self { start: self.start + channel, place: self.place + channel, channels, ..self }
     }
 
-    /// Whether it is reduced by [`MANY_STRIPS`]: it has more channels than [`STRIPS`] hold, and not so
-    /// many rows that the trees would take too much of the stack.
-    pub(crate) const fn is_wide(&self) -> bool {
-        self.channels > STRIPS * LANES && self.rows <= BLOCK_ROWS * MANY_BLOCKS
+    /// How many strips are reduced together. Trees of many strips have fewer levels, or they would take too
+    /// much of the stack.
+    #[inline(always)]
+    pub(crate) const fn strips_together(&self) -> usize {
+        if self.channels <= STRIPS * LANES || self.rows > BLOCK_ROWS * MANY_BLOCKS {
+            STRIPS
+        } else if self.channels <= MANY_STRIPS * LANES
+            || self.rows <= BLOCK_ROWS
+            || self.rows > BLOCK_ROWS * FEW_BLOCKS
+        {
+            MANY_STRIPS
+        } else {
+            MOST_STRIPS
+        }
     }
 
     /// Cuts a matrix into bands of at most so many strips, and says at which channel each starts.

@@ -1,6 +1,6 @@
 //! Decisions about whole channels of samples.
 
-use super::columns::MOST_STRIPS;
+use super::columns::ALL_STRIPS;
 use super::lanes::{LANES, Lanes as _, Value};
 use super::map::Tensor;
 use super::mask::{Draw, Fate, is_kept, pack};
@@ -9,7 +9,7 @@ use crate::layout::Samples;
 use fearless_simd::{Simd, SimdBase as _, f32x16};
 
 /// Decisions that are taken together.
-const CHUNK: usize = MOST_STRIPS * LANES;
+const CHUNK: usize = ALL_STRIPS * LANES;
 
 /// A bit each, 1 to keep.
 struct Decisions {
@@ -118,10 +118,10 @@ fn matrices<S: Simd>(
     tensor: &mut Tensor<'_>,
 ) {
     for sample in 0..samples.batch {
-        for (channel, band) in samples.matrix(sample).bands(MOST_STRIPS) {
+        for (channel, band) in samples.matrix(sample).bands(ALL_STRIPS) {
             let first = sample * samples.channels + channel;
             let decisions = Decisions::of(simd, draw, (first, band.channels));
-            let mut keep = [[f32x16::filled(simd, 0.0); MOST_STRIPS]];
+            let mut keep = [[f32x16::filled(simd, 0.0); ALL_STRIPS]];
             let [lanes] = &mut keep;
             for (i, (slot, _)) in lanes.iter_mut().zip(band.strips()).enumerate() {
                 *slot = decisions.lanes(simd, i);

@@ -5,7 +5,7 @@
 //! sixteen elements, so eight blocks side by side ([`philox`](super::philox)) serve a group of 128.
 //!
 //! A group goes to its [`Sink`] at once, with ties kept ([`decide`](mod@decide)). Ties are put into a
-//! queue, refined when there are eight of them, and dropped after all where the word says so. So
+//! queue, refined when there are sixteen of them, and dropped after all where the word says so. So
 //! the main loop neither branches nor waits for them, and no lane of a refinement is wasted.
 
 mod decide;

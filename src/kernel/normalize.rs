@@ -2,7 +2,7 @@
 //! of what is applied still lies in a cache.
 
 use super::apply::{CentredStrip, apply_band, apply_tile};
-use super::columns::{Band, MANY_STRIPS, MOST_STRIPS, STRIPS};
+use super::columns::{ALL_STRIPS, Band, MANY_STRIPS, STRIPS, with_strips};
 use super::constants::{Constants, at_most_max, variance};
 use super::lanes::{LANES, Lanes as _, One, Sixteen, Unit, Value as _, Wide, load_lanes};
 use super::map::Tensor;
@@ -155,11 +155,9 @@ pub(crate) fn columns<S: Target>(
         let sets = (matrix.channels, matrix.sets());
         return small::normalize(simd, sets, parameters, tensor, options, record);
     }
-    if matrix.is_wide() {
-        columns_of::<S, MANY_STRIPS>(simd, (number, matrix), tensor, options, record);
-    } else {
+    with_strips!(matrix, STRIPS => {
         columns_of::<S, STRIPS>(simd, (number, matrix), tensor, options, record);
-    }
+    });
 }
 
 #[inline(always)]
@@ -213,11 +211,7 @@ pub(crate) fn collect_columns<S: Target>(
     if S::SCALAR {
         return small::collect(simd, (matrix.channels, matrix.sets()), x, record);
     }
-    if matrix.is_wide() {
-        collect_bands::<S, MANY_STRIPS>(simd, matrix, x, record);
-    } else {
-        collect_bands::<S, STRIPS>(simd, matrix, x, record);
-    }
+    with_strips!(matrix, STRIPS => collect_bands::<S, STRIPS>(simd, matrix, x, record));
 }
 
 #[inline(always)]
@@ -327,8 +321,10 @@ pub(crate) fn given_columns<S: Target>(
     if S::SCALAR {
         return small::given((matrix.channels, matrix.sets()), &mut tensor, options, given);
     }
-    if matrix.is_wide() {
-        given_bands::<S, MOST_STRIPS>(simd, matrix, tensor, options, given);
+    if matrix.channels > MANY_STRIPS * LANES {
+        given_bands::<S, ALL_STRIPS>(simd, matrix, tensor, options, given);
+    } else if matrix.channels > STRIPS * LANES {
+        given_bands::<S, MANY_STRIPS>(simd, matrix, tensor, options, given);
     } else {
         given_bands::<S, STRIPS>(simd, matrix, tensor, options, given);
     }

@@ -1,7 +1,7 @@
 //! The one walk over the blocks of reductions: statistic, rescue, tree.
 
 use super::block::{Block, each};
-use super::columns::{BLOCK_ROWS, Band, STRIPS as COLUMN_STRIPS};
+use super::columns::{BLOCK_ROWS, Band, MANY_STRIPS};
 use super::lanes::{F32, F64, LANES, Lanes as _, One, Sixteen, Unit, Value, Wide};
 use super::rows::{BLOCK, RowBlock, RowsBlock, Segments, part};
 use super::sets::Tile;
@@ -431,11 +431,11 @@ where
             *result = find_apart(simd, *statistic, strip, inputs);
         }
         results
-    } else if STRIPS > COLUMN_STRIPS {
+    } else if STRIPS == MANY_STRIPS {
         merge_band::<S, T, STRIPS, INPUTS, PARTS, TOTALS, MANY_LEVELS>(
             simd, statistics, band, inputs,
         )
-    } else if band.rows <= BLOCK_ROWS * FEW_BLOCKS {
+    } else if STRIPS > MANY_STRIPS || band.rows <= BLOCK_ROWS * FEW_BLOCKS {
         merge_band::<S, T, STRIPS, INPUTS, PARTS, TOTALS, FEW_LEVELS>(
             simd, statistics, band, inputs,
         )

@@ -5,7 +5,7 @@
 //! the rows: every place in a row is a column, and what is known of a row is known along it.
 
 use super::backward::{ParameterGradients, Pass, StripGradient, tile_sums, write_tile};
-use super::columns::{Band, MANY_STRIPS, STRIPS};
+use super::columns::{ALL_STRIPS, Band, MOST_STRIPS, with_strips};
 use super::gradient::{Channel, Gradients, Mode};
 use super::lanes::{LANES, Lanes as _, One, Sixteen, load_lanes};
 use super::reduce::{Found, are_far, reduce_band};
@@ -123,18 +123,12 @@ fn sum_columns<S: Target, const INPUTS: usize>(
     if S::SCALAR {
         return small::sum_columns(simd, matrix, inputs, record);
     }
-    if matrix.is_wide() && are_far(inputs) {
-        sum_bands::<S, ALL_STRIPS, INPUTS>(simd, matrix, inputs, record);
-    } else if matrix.is_wide() {
-        sum_bands::<S, MANY_STRIPS, INPUTS>(simd, matrix, inputs, record);
-    } else {
-        sum_bands::<S, STRIPS, INPUTS>(simd, matrix, inputs, record);
+    if are_far(inputs) && matrix.strips_together() == MOST_STRIPS {
+        // All of most rows, since less would be read in pieces.
+        return sum_bands::<S, ALL_STRIPS, INPUTS>(simd, matrix, inputs, record);
     }
+    with_strips!(matrix, STRIPS => sum_bands::<S, STRIPS, INPUTS>(simd, matrix, inputs, record));
 }
-
-/// Strips in a band of rows that come from memory: all of most rows, since less would be read in
-/// pieces. Their trees take 170 KB of the stack.
-const ALL_STRIPS: usize = 64;
 
 #[inline(always)]
 fn sum_bands<S: Simd, const STRIPS: usize, const INPUTS: usize>(
