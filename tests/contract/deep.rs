@@ -73,6 +73,37 @@ fn channels_walked_together() {
     }
 }
 
+/// Channels of every number that are walked together, in rows of one block, of more, and of more than
+/// trees of many channels hold.
+#[test]
+fn bands_of_every_width() {
+    for (turn, channels) in [65, 255, 257, 300, 512, 513, 777, 1024, 1030].into_iter().enumerate() {
+        for rows in [64, 65, 130] {
+            check_channels(columns(rows, channels), turn);
+            check_turn::<batch_norm::Infer>(pixels(rows, channels), turn);
+        }
+    }
+    check_channels(columns(16_321, 257), 1);
+}
+
+/// Tensors of more than 8 MiB, which are read in another order: they come from memory.
+#[test]
+fn tensors_from_memory() {
+    let rows = 2 * 1024 + 30;
+    let layouts = [
+        columns(rows, 1030),
+        pixels(66_000, 33),
+        planes(640, 70, 49),
+        planes(50, 130, 400),
+        planes(22, 34, 3136),
+    ];
+    for (turn, layout) in layouts.into_iter().enumerate() {
+        check_channels(layout, turn);
+        check_turn::<batch_norm::Infer>(layout, turn);
+        check_group(layout, 1, Kind::Mean(3.0), turn);
+    }
+}
+
 /// Any subject at every small number of blocks.
 pub(crate) fn every_number_of_blocks<S: Subject>() {
     for blocks in 1..=20 {

@@ -43,19 +43,20 @@ impl Threshold {
             2 => b2,
             _ => b3,
         };
-        self.byte_keeps(byte, key, index)
+        self.byte_keeps(byte, key, (index, 0))
     }
 
-    /// Whether the element with this byte is kept.
+    /// Whether an element with this byte is kept: the one number `first` + `i`.
     #[inline(always)]
-    fn byte_keeps(self, byte: u8, key: Key, index: u64) -> bool {
-        byte > self.byte || (byte == self.byte && self.tie_keeps(key, index))
+    fn byte_keeps(self, byte: u8, key: Key, (first, i): (u64, usize)) -> bool {
+        byte > self.byte || (byte == self.byte && self.tie_keeps(key, (first, i)))
     }
 
     /// Whether an element whose byte ties is kept. Few do.
     #[cold]
     #[inline(never)]
-    fn tie_keeps(self, key: Key, index: u64) -> bool {
+    fn tie_keeps(self, key: Key, (first, i): (u64, usize)) -> bool {
+        let index = first.wrapping_add(i as u64);
         self.word == 0 || pick(key.block(Domain::Refinement, index / 4), index) >= self.word
     }
 }
@@ -116,7 +117,7 @@ pub(super) fn decide_one_by_one<S: Simd>(
             position,
             bytes,
             #[inline(always)]
-            |i, byte| threshold.byte_keeps(byte, key, index.wrapping_add(i as u64)),
+            |i, byte| threshold.byte_keeps(byte, key, (index, i)),
         );
         position += bytes.len();
     }
