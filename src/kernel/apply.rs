@@ -9,7 +9,7 @@ use super::rows::Segments;
 use super::sets::{Parameters, Tile};
 use crate::Affine;
 use crate::io::get;
-use fearless_simd::{Simd, SimdMask as _, f32x16, mask32x16};
+use fearless_simd::{Simd, SimdMask as _, f32x16};
 
 /// Applies the constants of a tile, one reduction a lane.
 #[inline(always)]
@@ -232,10 +232,8 @@ impl<S: Simd> CentredStrip<S> {
 
     #[inline(always)]
     pub(crate) fn nothing(simd: S) -> Self {
-        let (zero, wide) = (f32x16::filled(simd, 0.0), Wide::filled(simd, 0.0));
-        let nobody = mask32x16::splat(simd, false);
-        let constants = Constants { hi: zero, lo: zero, mean: wide, rstd: wide, wide: nobody };
-        let centred = Centred { constants, factor: zero };
+        let zero = f32x16::filled(simd, 0.0);
+        let centred = Centred { constants: Constants::nothing(simd), factor: zero };
         Self { centred, gamma: zero, beta: zero }
     }
 }

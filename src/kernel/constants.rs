@@ -109,6 +109,14 @@ impl<S: Simd> Constants<Sixteen<S>> {
         }
     }
 
+    /// Room for some.
+    #[inline(always)]
+    pub(crate) fn nothing(simd: S) -> Self {
+        let (zero, wide) = (f32x16::filled(simd, 0.0), Wide::filled(simd, 0.0));
+        let nobody = mask32x16::splat(simd, false);
+        Self { hi: zero, lo: zero, mean: wide, rstd: wide, wide: nobody }
+    }
+
     /// Each lane takes those of the lane that `from` names, in growing order.
     #[inline(always)]
     pub(crate) fn gathered(&self, simd: S, from: impl Fn(usize) -> usize) -> Self {

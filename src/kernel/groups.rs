@@ -4,7 +4,7 @@
 use super::apply::{CentredStrip, apply_band};
 use super::columns::{Band, MANY_STRIPS, STRIPS};
 use super::constants::{Constants, is_wide};
-use super::lanes::{LANES, Lanes as _, One, Real as _, Sixteen, narrow};
+use super::lanes::{LANES, Lanes as _, One, Real as _, narrow};
 use super::map::Tensor;
 use super::normalize::{Options, Summary, columns, rows};
 use super::reduce::{Found, merged, reduce_band};
@@ -37,17 +37,18 @@ pub(crate) const fn channels_together(group_channels: usize) -> usize {
     }
 }
 
-/// Groups of one sample that are taken together: as many as fit into a wide band, a lane each. A group
-/// that is wider than a band is alone.
-const fn groups_together(group_channels: usize) -> usize {
-    if group_channels > CHANNELS {
-        return 1;
-    }
+/// Channels of a run: whole groups of one sample, as many as a wide band holds. A group that is wider than
+/// a band is alone.
+const fn channels_of_run(group_channels: usize) -> usize {
     match (MANY_STRIPS * LANES).checked_div(group_channels) {
-        Some(fit) if fit < LANES => fit,
-        _ => LANES,
+        Some(fit) if fit > 0 && group_channels <= CHANNELS => fit.wrapping_mul(group_channels),
+        _ => group_channels,
     }
 }
+
+/// Sixteen groups, a lane each, are a set: so many are in a run at most, of two channels each. (One
+/// channel is no group here, see [`normalize`].)
+const SETS: usize = MANY_STRIPS / 2;
 
 /// The totals of the channels of a band.
 struct Channels {
@@ -140,23 +141,24 @@ pub(crate) fn merge(a: Totals, b: Totals) -> Totals {
     merged::<One, MeanAndSquares, 1, 4, 2>(a, b)
 }
 
-/// Reduces the groups of `run`, which are at most [`groups_together`], a lane each.
+/// Reduces the groups of a run.
 #[inline(always)]
 fn reduce_groups<S: Simd>(
     simd: S,
     run: Band,
     group_channels: usize,
     x: &[f32],
-) -> Found<Sixteen<S>, 4, 2> {
-    let mut groups = [Found::NOTHING; LANES];
-    let count = run.channels.checked_div(group_channels).unwrap_or(0);
+) -> [[Found<One, 4, 2>; LANES]; SETS] {
+    let mut sets = [[Found::NOTHING; LANES]; SETS];
+    let groups = sets.as_flattened_mut();
     if group_channels <= CHANNELS {
         // Never 0; `step_by` would panic.
         let together = channels_together(group_channels).max(1);
-        let mut groups = groups.iter_mut().take(count);
+        let mut groups = groups.iter_mut();
         for first in (0..run.channels).step_by(together) {
-            let mut channels = Channels::of(simd, run.from(first, together), x);
-            let firsts = (0..together).step_by(group_channels.max(1));
+            let part = run.from(first, together);
+            let mut channels = Channels::of(simd, part, x);
+            let firsts = (0..part.channels).step_by(group_channels.max(1));
             for (first, group) in firsts.zip(&mut groups) {
                 let wide = channels.any_wide(first, group_channels);
                 *group = Found::merged(channels.merged(first, group_channels), wide);
@@ -170,10 +172,11 @@ fn reduce_groups<S: Simd>(
             wide |= channels.any_wide(0, band.channels);
             tree.push(channels.merged(0, band.channels), merge);
         }
-        let [only, ..] = &mut groups;
-        *only = Found::merged(tree.finish(merge).unwrap_or(NO_TOTALS), wide);
+        if let Some(only) = groups.first_mut() {
+            *only = Found::merged(tree.finish(merge).unwrap_or(NO_TOTALS), wide);
+        }
     }
-    Found::side_by_side(simd, groups.get(..count).unwrap_or(&groups))
+    sets
 }
 
 /// Normalizes groups that are interleaved by their own statistics.
@@ -290,19 +293,32 @@ fn normalize_sample<S: Simd>(
     record: &mut impl FnMut(&Summary),
 ) {
     // Never 0; `step_by` would panic.
-    let channels_together = (groups_together(group_channels) * group_channels).max(1);
-    for channel in (0..sample.channels).step_by(channels_together) {
-        let run = sample.from(channel, channels_together);
-        let found = reduce_groups(simd, run, group_channels, tensor.input());
-        let constants = Constants::new(&found, options.eps);
-        let group_of = |channel: usize| channel.checked_div(group_channels).unwrap_or(0);
-        let groups = (number + group_of(channel), group_of(run.channels));
-        record(&Summary::new(groups, &found, &constants, options.ddof));
+    let together = channels_of_run(group_channels).max(1);
+    let group_of = |channel: usize| channel.checked_div(group_channels).unwrap_or(0);
+    for channel in (0..sample.channels).step_by(together) {
+        let run = sample.from(channel, together);
+        let sets = reduce_groups(simd, run, group_channels, tensor.input());
+        let mut constants = [Constants::nothing(simd); SETS];
+        let all = group_of(run.channels);
+        for (i, (slot, groups)) in constants.iter_mut().zip(&sets).enumerate() {
+            let first = i * LANES;
+            if first < all {
+                let count = LANES.min(all - first);
+                let found = Found::side_by_side(simd, groups.get(..count).unwrap_or(groups));
+                *slot = Constants::new(&found, options.eps);
+                let numbers = (number + group_of(channel) + first, count);
+                record(&Summary::new(numbers, &found, slot, options.ddof));
+            }
+        }
         for (first, band) in run.bands(MANY_STRIPS) {
             let mut strips = [CentredStrip::nothing(simd); MANY_STRIPS];
             for (i, (slot, _)) in strips.iter_mut().zip(band.strips()).enumerate() {
                 let first = first + i * LANES;
-                let constants = constants.gathered(simd, |lane| group_of(first + lane));
+                // The channels of a set are whole strips.
+                let set = group_of(first) / LANES;
+                let Some(constants) = constants.get(set) else { continue };
+                let lane_of = |lane| group_of(first + lane) - set * LANES;
+                let constants = constants.gathered(simd, lane_of);
                 *slot = CentredStrip::new(constants, options.affine.lanes(simd, channel + first));
             }
             apply_band(simd, tensor, band, &strips);
