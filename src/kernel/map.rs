@@ -256,15 +256,15 @@ impl Tensor<'_> {
 const WIDE: usize = 32;
 
 /// How many of some rows of so many channels are a wide row: enough to make it worth it, all vectors
-/// whole. 0 if there are too few, or no room for them.
+/// whole. 0 if there is no room for them, or too few rows to make up for what is set up.
 #[inline(always)]
 fn rows_together(channels: usize, rows: usize) -> usize {
     const ENOUGH: usize = 16 * LANES;
     // The least number of rows that are whole vectors: 16, 8, 4, 2 or 1.
     let least = LANES >> channels.trailing_zeros().min(4);
     let times = ENOUGH.checked_div(channels.saturating_mul(least)).unwrap_or(0).max(1);
-    let together = least * times.min(rows / least);
-    if together * channels > WIDE * LANES { 0 } else { together }
+    let together = least * times;
+    if together * channels > WIDE * LANES || rows < 4 * together { 0 } else { together }
 }
 
 /// Fills a row with the channels again and again.
