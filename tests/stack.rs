@@ -20,7 +20,7 @@ fn runs(call: impl Fn(Backend) + Send + Clone + 'static) {
 
 /// x, y, and a value for each of some channels.
 fn tensors(len: usize, channels: usize) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
-    ((0..len).map(|i| (i % 17) as f32).collect(), vec![0.0; len], vec![1.0; channels])
+    ((0_u8..17).map(f32::from).cycle().take(len).collect(), vec![0.0; len], vec![1.0; channels])
 }
 
 /// Channels last, of more than one block of rows: trees of many channels.
