@@ -152,14 +152,18 @@ impl<'a, const INPUTS: usize> Elements<'a, INPUTS> {
     ) -> [[V; SUMS]; SIDE] {
         let zero = V::filled(simd, V::Scalar::ZERO);
         let mut chains = [[zero; SUMS]; SIDE];
-        'quads: for i in 0.. {
+        let count = self.quads.iter().fold(usize::MAX, |count, quads| count.min(quads.len()));
+        for i in 0..count {
             for (side, chain) in chains.iter_mut().enumerate() {
-                let mut vectors = [zero; INPUTS];
-                for (vector, quads) in vectors.iter_mut().zip(self.quads) {
-                    let group = quads.get(i).and_then(|quad: &Quad| quad.get(first + side));
-                    let Some(group) = group else { break 'quads };
-                    *vector = V::load(simd, group);
-                }
+                let vectors = each(
+                    self.quads,
+                    zero,
+                    #[inline(always)]
+                    |quads| match quads.get(i).and_then(|quad| quad.get(first + side)) {
+                        Some(group) => V::load(simd, group),
+                        None => zero,
+                    },
+                );
                 *chain = add(*chain, terms.of(vectors, parameters));
             }
         }
