@@ -1,6 +1,6 @@
-//! How much of the stack the operations take on a machine with vectors: 512 KiB are enough, which is
-//! what some systems give a thread. More would end the process, so this test can't fail in another way.
-//! (Microcontrollers take much less: firmware/budgets.txt.)
+//! How much of the stack the operations that need most take on a machine with vectors: 512 KiB are
+//! enough, which is what some systems give a thread. More would end the process, so this test can't
+//! fail in another way. (Microcontrollers take much less: firmware/budgets.txt.)
 
 use evenkeel::{
     Affine, Backend, BatchNorm, Gradients, GroupNorm, InstanceNorm, Keep, LayerNorm, Layout, Rows,

@@ -3,7 +3,7 @@
 use super::columns::Band;
 use super::constants::{Centred, Constants};
 use super::lanes::{LANES, Lanes as _, One, Sixteen, Unit as _, Value, Wide};
-use super::map::Tensor;
+use super::map::{Tensor, gather_rows};
 use super::reduce::are_far;
 use super::rows::Segments;
 use super::sets::{Parameters, Tile};
@@ -303,33 +303,13 @@ pub(crate) fn apply_band<S: Simd, const STRIPS: usize>(
                     |strip, x, []| mixed(strip, x),
                 );
             }
-            // What the loop needs.
             let mut rows = [[f32x16::filled(simd, 0.0); STRIPS]; 4];
-            let [hi, lo, factor, beta] = &mut rows;
-            for_each_strip(
-                hi,
-                strips,
-                #[inline(always)]
-                |strip| strip.centred.constants.hi,
-            );
-            for_each_strip(
-                lo,
-                strips,
-                #[inline(always)]
-                |strip| strip.centred.constants.lo,
-            );
-            for_each_strip(
-                factor,
-                strips,
-                #[inline(always)]
-                |strip| strip.centred.factor,
-            );
-            for_each_strip(
-                beta,
-                strips,
-                #[inline(always)]
-                |strip| strip.beta,
-            );
+            gather_rows!(rows, strips, strip => [
+                strip.centred.constants.hi,
+                strip.centred.constants.lo,
+                strip.centred.factor,
+                strip.beta,
+            ]);
             tensor.map_rows(
                 simd,
                 &rows,
@@ -340,18 +320,6 @@ pub(crate) fn apply_band<S: Simd, const STRIPS: usize>(
             );
         },
     );
-}
-
-/// Gathers one of the things that are known of each strip.
-#[inline(always)]
-pub(crate) fn for_each_strip<S: Simd, C>(
-    row: &mut [f32x16<S>],
-    strips: &[C],
-    f: impl Fn(&C) -> f32x16<S>,
-) {
-    for (slot, strip) in row.iter_mut().zip(strips) {
-        *slot = f(strip);
-    }
 }
 
 /// The apply of a strip of which some lanes are wide.

@@ -1,11 +1,10 @@
 //! Drivers of backward: sums, gradients, dx; a tile or a band at a time.
 
-use super::apply::for_each_strip;
 use super::block::each;
 use super::columns::{Band, with_strips};
 use super::gradient::{Channel, Formula, Gradient, Gradients, Mode, with_formula};
 use super::lanes::{LANES, Lanes as _, One, Sixteen, Unit, Value, Wide, load_lanes};
-use super::map::Tensor;
+use super::map::{Tensor, gather_rows};
 use super::normalize::Fixed;
 use super::reduce::{Found, reduce_band, reduce_rows, reduce_tile};
 use super::rows::{Segments, part};
@@ -389,51 +388,16 @@ fn write_strips<S: Simd, F: Formula, const STRIPS: usize>(
             |strip, x, [dy]| mixed(formula, strip, dy, x),
         );
     }
-    // What the loop needs.
     let mut rows = [[f32x16::filled(simd, 0.0); STRIPS]; 7];
-    let [mean, rstd, gamma, k, offset, slope, scale] = &mut rows;
-    for_each_strip(
-        mean,
-        strips,
-        #[inline(always)]
-        |strip| strip.channel.mean,
-    );
-    for_each_strip(
-        rstd,
-        strips,
-        #[inline(always)]
-        |strip| strip.channel.rstd,
-    );
-    for_each_strip(
-        gamma,
-        strips,
-        #[inline(always)]
-        |strip| strip.channel.gamma,
-    );
-    for_each_strip(
-        k,
-        strips,
-        #[inline(always)]
-        |strip| strip.gradients.narrow.k,
-    );
-    for_each_strip(
-        offset,
-        strips,
-        #[inline(always)]
-        |strip| strip.gradients.narrow.offset,
-    );
-    for_each_strip(
-        slope,
-        strips,
-        #[inline(always)]
-        |strip| strip.gradients.narrow.slope,
-    );
-    for_each_strip(
-        scale,
-        strips,
-        #[inline(always)]
-        |strip| strip.gradients.narrow.scale,
-    );
+    gather_rows!(rows, strips, strip => [
+        strip.channel.mean,
+        strip.channel.rstd,
+        strip.channel.gamma,
+        strip.gradients.narrow.k,
+        strip.gradients.narrow.offset,
+        strip.gradients.narrow.slope,
+        strip.gradients.narrow.scale,
+    ]);
     tensor.map_rows(
         simd,
         &rows,

@@ -28,22 +28,25 @@ pub(crate) type Totals = (usize, [f64; 2]);
 /// Those of nothing.
 pub(crate) const NO_TOTALS: Totals = (0, [0.0; 2]);
 
-/// Channels that are taken together: whole groups, as many as fit into a band. A group that is wider
-/// than a band is alone.
-pub(crate) const fn channels_together(group_channels: usize) -> usize {
-    match CHANNELS.checked_div(group_channels) {
+/// As many channels as are whole groups within so many; one group if it is wider.
+const fn whole_groups(room: usize, group_channels: usize) -> usize {
+    match room.checked_div(group_channels) {
         Some(0) | None => group_channels,
         Some(fit) => fit.wrapping_mul(group_channels),
     }
 }
 
-/// Channels of a run: whole groups of one sample, as many as a wide band holds. A group that is wider than
-/// a band is alone.
+/// Channels that are reduced together: whole groups, as many as fit into a band. A group that is wider
+/// than a band is alone.
+pub(crate) const fn channels_together(group_channels: usize) -> usize {
+    whole_groups(CHANNELS, group_channels)
+}
+
+/// Channels of a run, which are written together: whole groups of one sample, as many as a wide band
+/// holds. A group that is wider than a band is alone.
 const fn channels_of_run(group_channels: usize) -> usize {
-    match (MANY_STRIPS * LANES).checked_div(group_channels) {
-        Some(fit) if fit > 0 && group_channels <= CHANNELS => fit.wrapping_mul(group_channels),
-        _ => group_channels,
-    }
+    let room = if group_channels > CHANNELS { group_channels } else { MANY_STRIPS * LANES };
+    whole_groups(room, group_channels)
 }
 
 /// Sixteen groups, a lane each, are a set: so many are in a run at most, of two channels each. (One

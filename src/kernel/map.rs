@@ -252,6 +252,22 @@ impl Tensor<'_> {
     }
 }
 
+/// Fills the rows that [`Tensor::map_rows`] wants: one for each value that is known of a strip. Row by row,
+/// since strip by strip took as long as a short tensor does.
+macro_rules! gather_rows {
+    ($rows:ident, $strips:ident, $strip:ident => [$($value:expr),+ $(,)?]) => {
+        let mut rows = $rows.iter_mut();
+        $(
+            if let Some(row) = rows.next() {
+                for (slot, $strip) in row.iter_mut().zip($strips) {
+                    *slot = $value;
+                }
+            }
+        )+
+    };
+}
+pub(crate) use gather_rows;
+
 /// Strips of a wide row.
 const WIDE: usize = 32;
 
