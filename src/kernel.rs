@@ -80,6 +80,7 @@ pub(crate) mod mask;
 pub(crate) mod normalize;
 pub(crate) mod numbers;
 pub(crate) mod philox;
+pub(crate) mod pieces;
 pub(crate) mod pointwise;
 pub(crate) mod reduce;
 pub(crate) mod row_backward;

@@ -236,6 +236,12 @@ impl<S: Simd> CentredStrip<S> {
         let centred = Centred { constants: Constants::nothing(simd), factor: zero };
         Self { centred, gamma: zero, beta: zero }
     }
+
+    /// Whether a lane is wide.
+    #[inline(always)]
+    fn is_wide(&self) -> bool {
+        self.centred.constants.wide.any_true()
+    }
 }
 
 /// The same in memory, for one lane after the other.
@@ -293,15 +299,8 @@ pub(crate) fn apply_band<S: Simd, const STRIPS: usize>(
         #[inline(always)]
         || {
             let strips = strips.get(..band.channels.div_ceil(LANES)).unwrap_or(strips);
-            if strips.iter().any(|strip| strip.centred.constants.wide.any_true()) {
-                return tensor.map_strips(
-                    simd,
-                    strips,
-                    [],
-                    band,
-                    #[inline(always)]
-                    |strip, x, []| mixed(strip, x),
-                );
+            if strips.iter().any(CentredStrip::is_wide) {
+                return map_mixed(simd, tensor, band, strips);
             }
             let mut rows = [[f32x16::filled(simd, 0.0); STRIPS]; 4];
             gather_rows!(rows, strips, strip => [
@@ -310,15 +309,82 @@ pub(crate) fn apply_band<S: Simd, const STRIPS: usize>(
                 strip.centred.factor,
                 strip.beta,
             ]);
-            tensor.map_rows(
-                simd,
-                &rows,
-                [],
-                band,
-                #[inline(always)]
-                |[hi, lo, factor, beta], x, []| ((x - hi) - lo) * factor + beta,
-            );
+            map_narrow(simd, tensor, band, &rows);
         },
+    );
+}
+
+/// Applies the constants of every strip of a band, of which `strip` tells the i-th: for a band so short
+/// that to keep them all for the sake of wide ones would cost.
+#[inline(always)]
+pub(crate) fn apply_strips<S: Simd, const STRIPS: usize>(
+    simd: S,
+    tensor: &mut Tensor<'_>,
+    band: Band,
+    strip: impl Fn(usize) -> CentredStrip<S>,
+) {
+    let mut rows = [[f32x16::filled(simd, 0.0); STRIPS]; 4];
+    let [his, los, factors, betas] = &mut rows;
+    let slots = his.iter_mut().zip(los).zip(factors).zip(betas);
+    let mut wide = false;
+    for (i, (((hi, lo), factor), beta)) in slots.enumerate().take(band.channels.div_ceil(LANES)) {
+        let strip = strip(i);
+        (*hi, *lo) = (strip.centred.constants.hi, strip.centred.constants.lo);
+        (*factor, *beta) = (strip.centred.factor, strip.beta);
+        wide |= strip.is_wide();
+    }
+    if wide {
+        let mut strips = [CentredStrip::nothing(simd); STRIPS];
+        for (i, slot) in strips.iter_mut().enumerate().take(band.channels.div_ceil(LANES)) {
+            *slot = strip(i);
+        }
+        return apply_band(simd, tensor, band, &strips);
+    }
+    apply_rows(simd, tensor, band, &rows);
+}
+
+/// The narrow apply, out of line.
+#[inline(never)]
+fn apply_rows<S: Simd, const STRIPS: usize>(
+    simd: S,
+    tensor: &mut Tensor<'_>,
+    band: Band,
+    rows: &[[f32x16<S>; STRIPS]; 4],
+) {
+    simd.vectorize(
+        #[inline(always)]
+        || map_narrow(simd, tensor, band, rows),
+    );
+}
+
+/// Writes what rows of hi, lo, factor and β make of every element of a band.
+#[inline(always)]
+fn map_narrow<S: Simd, const STRIPS: usize>(
+    simd: S,
+    tensor: &mut Tensor<'_>,
+    band: Band,
+    rows: &[[f32x16<S>; STRIPS]; 4],
+) {
+    tensor.map_rows(
+        simd,
+        rows,
+        [],
+        band,
+        #[inline(always)]
+        |[hi, lo, factor, beta], x, []| ((x - hi) - lo) * factor + beta,
+    );
+}
+
+/// The same of strips of which some are wide.
+#[inline(always)]
+fn map_mixed<S: Simd>(simd: S, tensor: &mut Tensor<'_>, band: Band, strips: &[CentredStrip<S>]) {
+    tensor.map_strips(
+        simd,
+        strips,
+        [],
+        band,
+        #[inline(always)]
+        |strip, x, []| mixed(strip, x),
     );
 }
 

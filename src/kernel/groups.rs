@@ -1,12 +1,14 @@
-//! Groups of channels that are interleaved with others: every channel is a column, and the channels
-//! of a group merge.
+//! Groups of channels that are interleaved with others. Where the channels of a group are whole vectors,
+//! the group is its rows, piece by piece ([`pieces`](super::pieces)); where they are not, every channel is
+//! a column, and the channels of a group merge.
 
-use super::apply::{CentredStrip, apply_band};
-use super::columns::{Band, MANY_STRIPS, STRIPS};
+use super::apply::{CentredStrip, apply_strips};
+use super::columns::{ALL_STRIPS, BLOCK_ROWS, Band, MANY_STRIPS, MOST_STRIPS, STRIPS};
 use super::constants::{Constants, is_wide};
-use super::lanes::{LANES, Lanes as _, One, Real as _, narrow};
+use super::lanes::{LANES, Lanes as _, One, Real as _, Sixteen, narrow};
 use super::map::Tensor;
 use super::normalize::{Options, Summary, columns, rows};
+use super::pieces::reduce_pieces;
 use super::reduce::{Found, merged, reduce_band};
 use super::rows::Segments;
 use super::sets::Reductions;
@@ -14,6 +16,7 @@ use super::small;
 use super::statistic::Statistic;
 use super::statistic::moments::MeanAndSquares;
 use super::tree::{LEVELS, Tree};
+use crate::Affine;
 use crate::backend::Target;
 use crate::layout::Samples;
 use crate::moments::Weights;
@@ -43,10 +46,24 @@ pub(crate) const fn channels_together(group_channels: usize) -> usize {
 }
 
 /// Channels of a run, which are written together: whole groups of one sample, as many as a wide band
-/// holds. A group that is wider than a band is alone.
-const fn channels_of_run(group_channels: usize) -> usize {
-    let room = if group_channels > CHANNELS { group_channels } else { MANY_STRIPS * LANES };
+/// holds, and more if they are short. A group that is wider than a band is alone.
+const fn channels_of_run(group_channels: usize, rows: usize) -> usize {
+    let room = if is_whole_strips(group_channels) {
+        let most = if rows <= BLOCK_ROWS { ALL_STRIPS } else { MANY_STRIPS };
+        // A lane a group.
+        let lanes = group_channels.saturating_mul(LANES);
+        if lanes < most * LANES { lanes } else { most * LANES }
+    } else if group_channels <= CHANNELS {
+        MANY_STRIPS * LANES
+    } else {
+        group_channels
+    };
     whole_groups(room, group_channels)
+}
+
+/// Whether a row of a group is whole vectors.
+pub(crate) const fn is_whole_strips(group_channels: usize) -> bool {
+    group_channels.is_multiple_of(LANES)
 }
 
 /// Sixteen groups, a lane each, are a set: so many are in a run at most, of two channels each. (One
@@ -144,9 +161,9 @@ pub(crate) fn merge(a: Totals, b: Totals) -> Totals {
     merged::<One, MeanAndSquares, 1, 4, 2>(a, b)
 }
 
-/// Reduces the groups of a run.
+/// Reduces the groups of a run channel by channel.
 #[inline(always)]
-fn reduce_groups<S: Simd>(
+fn reduce_columns<S: Simd>(
     simd: S,
     run: Band,
     group_channels: usize,
@@ -296,35 +313,79 @@ fn normalize_sample<S: Simd>(
     record: &mut impl FnMut(&Summary),
 ) {
     // Never 0; `step_by` would panic.
-    let together = channels_of_run(group_channels).max(1);
-    let group_of = |channel: usize| channel.checked_div(group_channels).unwrap_or(0);
+    let together = channels_of_run(group_channels, sample.rows).max(1);
+    let groups_in = |channels: usize| channels.checked_div(group_channels).unwrap_or(0);
     for channel in (0..sample.channels).step_by(together) {
         let run = sample.from(channel, together);
-        let sets = reduce_groups(simd, run, group_channels, tensor.input());
-        let mut constants = [Constants::nothing(simd); SETS];
-        let all = group_of(run.channels);
-        for (i, (slot, groups)) in constants.iter_mut().zip(&sets).enumerate() {
-            let first = i * LANES;
-            if first < all {
-                let count = LANES.min(all - first);
-                let found = Found::side_by_side(simd, groups.get(..count).unwrap_or(groups));
-                *slot = Constants::new(&found, options.eps);
-                let numbers = (number + group_of(channel) + first, count);
-                record(&Summary::new(numbers, &found, slot, options.ddof));
+        let (number, count) = (number + groups_in(channel), groups_in(run.channels));
+        let mut constants_of = |first: usize, found: &Found<Sixteen<S>, 4, 2>| {
+            let constants = Constants::new(found, options.eps);
+            let numbers = (number + first, LANES.min(count - first));
+            record(&Summary::new(numbers, found, &constants, options.ddof));
+            constants
+        };
+        let affine = options.affine.part(channel, run.channels);
+        if is_whole_strips(group_channels) {
+            let found = reduce_pieces(simd, run, group_channels, tensor.input());
+            let sets = [constants_of(0, &found)];
+            apply_run(simd, tensor, (run, group_channels), &sets, affine);
+        } else {
+            let groups = reduce_columns(simd, run, group_channels, tensor.input());
+            let mut sets = [Constants::nothing(simd); SETS];
+            for (i, (slot, groups)) in sets.iter_mut().zip(&groups).enumerate() {
+                let first = i * LANES;
+                if first < count {
+                    let groups = groups.get(..LANES.min(count - first)).unwrap_or(groups);
+                    *slot = constants_of(first, &Found::side_by_side(simd, groups));
+                }
             }
+            apply_run(simd, tensor, (run, group_channels), &sets, affine);
         }
-        for (first, band) in run.bands(MANY_STRIPS) {
-            let mut strips = [CentredStrip::nothing(simd); MANY_STRIPS];
-            for (i, (slot, _)) in strips.iter_mut().zip(band.strips()).enumerate() {
+    }
+}
+
+/// Applies the constants of the groups of a run, of which sixteen are a set.
+#[inline(always)]
+fn apply_run<S: Simd>(
+    simd: S,
+    tensor: &mut Tensor<'_>,
+    (run, group_channels): (Band, usize),
+    sets: &[Constants<Sixteen<S>>],
+    affine: Affine<'_>,
+) {
+    if run.channels <= MANY_STRIPS * LANES {
+        apply_bands::<S, MANY_STRIPS>(simd, tensor, (run, group_channels), sets, affine);
+    } else {
+        apply_bands::<S, MOST_STRIPS>(simd, tensor, (run, group_channels), sets, affine);
+    }
+}
+
+/// [`apply_run`], so many strips at a time.
+#[inline(always)]
+fn apply_bands<S: Simd, const STRIPS: usize>(
+    simd: S,
+    tensor: &mut Tensor<'_>,
+    (run, group_channels): (Band, usize),
+    sets: &[Constants<Sixteen<S>>],
+    affine: Affine<'_>,
+) {
+    let group_of = |channel: usize| channel.checked_div(group_channels).unwrap_or(0);
+    for (first, band) in run.bands(STRIPS) {
+        apply_strips::<S, STRIPS>(
+            simd,
+            tensor,
+            band,
+            #[inline(always)]
+            |i| {
                 let first = first + i * LANES;
                 // The channels of a set are whole strips.
                 let set = group_of(first) / LANES;
-                let Some(constants) = constants.get(set) else { continue };
+                let nothing = Constants::nothing(simd);
+                let constants = sets.get(set).unwrap_or(&nothing);
                 let lane_of = |lane| group_of(first + lane) - set * LANES;
                 let constants = constants.gathered(simd, lane_of);
-                *slot = CentredStrip::new(constants, options.affine.lanes(simd, channel + first));
-            }
-            apply_band(simd, tensor, band, &strips);
-        }
+                CentredStrip::new(constants, affine.lanes(simd, first))
+            },
+        );
     }
 }

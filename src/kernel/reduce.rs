@@ -3,7 +3,7 @@
 use super::block::{Block, each};
 use super::columns::{BLOCK_ROWS, Band, MANY_STRIPS};
 use super::lanes::{F32, F64, LANES, Lanes as _, One, Sixteen, Unit, Value, Wide};
-use super::rows::{BLOCK, RowBlock, RowsBlock, Segments, part};
+use super::rows::{Abreast, BLOCK, RowBlock, Segments, part};
 use super::sets::Tile;
 use super::statistic::Statistic;
 use super::tree::{BLOCK_LEVELS, FEW_BLOCKS, FEW_LEVELS, MANY_LEVELS, Tree};
@@ -255,7 +255,7 @@ where
 pub(crate) fn reduce_rows<S, T, const INPUTS: usize, const PARTS: usize, const TOTALS: usize>(
     simd: S,
     statistic: T,
-    rows: RowsBlock,
+    rows: Abreast<RowBlock>,
     inputs: [&[f32]; INPUTS],
 ) -> Found<Sixteen<S>, PARTS, TOTALS>
 where

@@ -43,6 +43,13 @@ impl Segments {
         (0..self.count).map(move |i| self.start + i * self.stride)
     }
 
+    /// The segments behind the first `count`.
+    #[inline(always)]
+    pub(crate) const fn without(self, count: usize) -> Self {
+        let start = self.start.wrapping_add(self.stride.wrapping_mul(count));
+        Self { start, count: self.count.saturating_sub(count), ..self }
+    }
+
     /// How many segments a block takes: a power of two, so that a power of two of samples is a whole
     /// number of blocks. One, of which a block may take a part, if they are long.
     #[inline(always)]
@@ -106,13 +113,10 @@ pub(crate) struct RowBlock {
     pub(crate) offset: usize,
 }
 
-/// Four groups, one for every chain.
-type Quad = [[f32; LANES]; 4];
-
-/// The elements of a block, of each input: whole quads, and `rest` more.
+/// The elements of a block, of each input: groups by fours, one for every chain, and `rest` more.
 #[derive(Clone, Copy)]
 struct Elements<'a, const INPUTS: usize> {
-    quads: [&'a [Quad]; INPUTS],
+    groups: [&'a [[f32; LANES]]; INPUTS],
     /// From the rest on to the end of the input: a vector may take in what lies behind the block.
     behind: [&'a [f32]; INPUTS],
     rest: usize,
@@ -123,15 +127,14 @@ impl<'a, const INPUTS: usize> Elements<'a, INPUTS> {
     fn of(inputs: [&'a [f32]; INPUTS], along: usize, block: RowBlock) -> Self {
         let RowBlock { start, len, offset } = block;
         let rest = len % (4 * LANES);
-        let (mut quads, mut behind) = ([[].as_slice(); INPUTS], [[].as_slice(); INPUTS]);
-        let slots = quads.iter_mut().zip(&mut behind);
-        for (i, ((quads, behind), x)) in slots.zip(inputs).enumerate() {
+        let (mut groups, mut behind) = ([[].as_slice(); INPUTS], [[].as_slice(); INPUTS]);
+        let slots = groups.iter_mut().zip(&mut behind);
+        for (i, ((groups, behind), x)) in slots.zip(inputs).enumerate() {
             let start = if i + along < INPUTS { start } else { offset };
-            let whole = part(x, start, len - rest).as_chunks::<LANES>().0;
-            *quads = whole.as_chunks::<4>().0;
+            *groups = part(x, start, len - rest).as_chunks::<LANES>().0;
             *behind = x.get(start + (len - rest)..).unwrap_or(&[]);
         }
-        Self { quads, behind, rest }
+        Self { groups, behind, rest }
     }
 
     /// The sums of `SIDE` chains, the first of them number `first`.
@@ -152,21 +155,7 @@ impl<'a, const INPUTS: usize> Elements<'a, INPUTS> {
     ) -> [[V; SUMS]; SIDE] {
         let zero = V::filled(simd, V::Scalar::ZERO);
         let mut chains = [[zero; SUMS]; SIDE];
-        let count = self.quads.iter().fold(usize::MAX, |count, quads| count.min(quads.len()));
-        for i in 0..count {
-            for (side, chain) in chains.iter_mut().enumerate() {
-                let vectors = each(
-                    self.quads,
-                    zero,
-                    #[inline(always)]
-                    |quads| match quads.get(i).and_then(|quad| quad.get(first + side)) {
-                        Some(group) => V::load(simd, group),
-                        None => zero,
-                    },
-                );
-                *chain = add(*chain, terms.of(vectors, parameters));
-            }
-        }
+        add_quads(simd, terms, (self.groups, first), parameters, &mut chains);
         for (side, chain) in chains.iter_mut().enumerate() {
             *chain = self.with_rest(simd, terms, parameters, (*chain, first + side));
         }
@@ -240,6 +229,53 @@ impl<'a, const INPUTS: usize> Elements<'a, INPUTS> {
             |behind| load_lanes(simd, behind, chain * LANES),
         );
         Some((vectors, (len < LANES).then(|| first_lanes(simd, len))))
+    }
+}
+
+/// Adds the groups of each input to `SIDE` chains, the first of them number `first`: they go to four
+/// chains in turn, and what is behind the last whole four is left out.
+#[inline(always)]
+pub(crate) fn add_quads<
+    S: Simd,
+    V: Lanes<S>,
+    T: Terms<INPUTS, PARAMETERS, SUMS>,
+    const SIDE: usize,
+    const INPUTS: usize,
+    const PARAMETERS: usize,
+    const SUMS: usize,
+>(
+    simd: S,
+    terms: T,
+    (groups, first): ([&[[f32; LANES]]; INPUTS], usize),
+    parameters: [V; PARAMETERS],
+    chains: &mut [[V; SUMS]; SIDE],
+) {
+    let zero = V::filled(simd, V::Scalar::ZERO);
+    let mut rests = each(
+        groups,
+        [].as_slice(),
+        #[inline(always)]
+        |groups: &[_]| groups.get(first..).unwrap_or(&[]),
+    );
+    'quads: loop {
+        let mut quads = [&[[0.0; LANES]; SIDE]; INPUTS];
+        for (quad, rest) in quads.iter_mut().zip(&mut rests) {
+            let Some(next) = rest.first_chunk::<SIDE>() else { break 'quads };
+            *quad = next;
+            *rest = rest.get(4..).unwrap_or(&[]);
+        }
+        for (side, chain) in chains.iter_mut().enumerate() {
+            let vectors = each(
+                quads,
+                zero,
+                #[inline(always)]
+                |quad| match quad.get(side) {
+                    Some(group) => V::load(simd, group),
+                    None => zero,
+                },
+            );
+            *chain = add(*chain, terms.of(vectors, parameters));
+        }
     }
 }
 
@@ -322,7 +358,7 @@ impl<S: Simd> Block<S> for RowBlock {
 
 /// The sums of all lanes of all chains.
 #[inline(always)]
-fn sum_lanes<S: Simd, P: Precision, const SUMS: usize>(
+pub(crate) fn sum_lanes<S: Simd, P: Precision, const SUMS: usize>(
     chains: [[P::Lanes<S>; SUMS]; 4],
 ) -> [P::Of<One>; SUMS] {
     each(
@@ -333,22 +369,35 @@ fn sum_lanes<S: Simd, P: Precision, const SUMS: usize>(
     )
 }
 
-/// Up to sixteen rows of one block each, of one length, a lane each: `count` rows, each `stride` after the
-/// one before. What is done once a row (a division for the mean, a square root) is done for all of
-/// them at once, and no row waits for another's.
+/// Up to sixteen blocks of one shape, a lane each: `count` of them, each `stride` after the one before.
+/// What is done once a block (a division for the mean, a square root) is done for all of them at once,
+/// and none waits for another's.
 #[derive(Clone, Copy)]
-pub(crate) struct RowsBlock {
-    pub(crate) first: RowBlock,
+pub(crate) struct Abreast<B> {
+    pub(crate) first: B,
     pub(crate) stride: usize,
     pub(crate) count: usize,
 }
 
-impl<S: Simd> Block<S> for RowsBlock {
+/// A block that has its like elsewhere.
+pub(crate) trait Shifted {
+    /// The block `by` elements further on.
+    fn shifted(self, by: usize) -> Self;
+}
+
+impl Shifted for RowBlock {
+    #[inline(always)]
+    fn shifted(self, by: usize) -> Self {
+        Self { start: self.start + by, ..self }
+    }
+}
+
+impl<S: Simd, B: Block<S, Unit = One> + Shifted> Block<S> for Abreast<B> {
     type Unit = Sixteen<S>;
 
     #[inline(always)]
     fn count(&self) -> usize {
-        self.first.len
+        self.first.count()
     }
 
     #[inline(always)]
@@ -390,11 +439,10 @@ impl<S: Simd> Block<S> for RowsBlock {
                 #[inline(always)]
                 |values| P::of_one(values.get(lane).copied().unwrap_or(zero)),
             );
-            let row = RowBlock { start: self.first.start + lane * self.stride, ..self.first };
-            let row = Block::<S>::sums::<P, T, INPUTS, PARAMETERS, SUMS>(
-                &row, simd, terms, inputs, parameters,
-            );
-            for (slots, sum) in sums.iter_mut().zip(row) {
+            let block = self.first.shifted(lane * self.stride);
+            let of_block =
+                block.sums::<P, T, INPUTS, PARAMETERS, SUMS>(simd, terms, inputs, parameters);
+            for (slots, sum) in sums.iter_mut().zip(of_block) {
                 if let Some(slot) = slots.get_mut(lane) {
                     *slot = P::one(sum);
                 }

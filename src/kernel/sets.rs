@@ -2,7 +2,7 @@
 
 use super::lanes::{LANES, Lanes as _, load_lanes};
 use super::reduce::NEIGHBOURS;
-use super::rows::{BLOCK, RowBlock, RowsBlock, Segments};
+use super::rows::{Abreast, BLOCK, RowBlock, Segments};
 use crate::Affine;
 use fearless_simd::{Simd, f32x16};
 
@@ -137,9 +137,9 @@ impl Tile {
 
     /// All of them, if each is one block in one piece.
     #[inline(always)]
-    pub(crate) fn rows(&self) -> Option<RowsBlock> {
+    pub(crate) fn rows(&self) -> Option<Abreast<RowBlock>> {
         let Segments { start, len, count, .. } = self.first;
-        (count == 1 && len <= BLOCK).then_some(RowsBlock {
+        (count == 1 && len <= BLOCK).then_some(Abreast {
             first: RowBlock { start, len, offset: 0 },
             stride: self.step,
             count: self.count,

@@ -11,7 +11,7 @@ use super::columns::Band;
 use super::constants::{Centred, Constants, is_wide};
 use super::gradient::{Channel, Formula as _, Gradients, Mode, with_formula};
 use super::group_backward::{KnownGroups, Sums};
-use super::groups::{NO_TOTALS, merge};
+use super::groups::{NO_TOTALS, is_whole_strips, merge};
 use super::lanes::{One, narrow};
 use super::map::Tensor;
 use super::normalize::{Fixed, Options, Summary};
@@ -136,8 +136,13 @@ pub(crate) fn groups<S: Simd>(
 /// Reduces the channels of a group, and merges them.
 #[inline(always)]
 fn reduce_group<S: Simd>(simd: S, group: Band, x: &[f32]) -> Found<One, 4, 2> {
-    if group.channels == 1 {
+    let Band { start, stride, rows: count, channels: len, .. } = group;
+    if len == 1 {
         return reduce(simd, MeanAndSquares, group.column(0), [x]);
+    }
+    if is_whole_strips(len) {
+        let rows = Set::rows(Segments { start, stride, len, count });
+        return reduce(simd, MeanAndSquares, rows, [x]);
     }
     let (mut levels, mut blocks) = ([NO_TOTALS; LEVELS], 0);
     let mut rescued = false;

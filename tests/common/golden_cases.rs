@@ -278,6 +278,12 @@ pub(crate) const CASES: &[Case] = &[
     case("connect-70x3-5", Op::Connect { outputs: 5, p: 0.3, offset: 1 << 33 }, Dense(70, 3), UNIT),
     case("connect-1x400-1", Op::Connect { outputs: 1, p: 0.01, offset: 3 }, Dense(1, 400), UNIT),
     case("connect-2x20-20", Op::Connect { outputs: 20, p: 0.3, offset: 0 }, Dense(2, 20), uniform(3e38, 0.0)),
+    // Groups whose rows are whole vectors.
+    case("group-last-1x23x48-3", Op::Group { groups: 3 }, Last(1, 23, 48), UNIT),
+    case("group-last-2x17x32-1", Op::Group { groups: 1 }, Last(2, 17, 32), uniform(1.0, 1e6)),
+    case("group-last-1x17x64-1", Op::Group { groups: 1 }, Last(1, 17, 64), uniform(1e30, 0.0)),
+    case("group-last-1x11x96-2", Op::Group { groups: 2 }, Last(1, 11, 96), UNIT),
+    case("group-last-1x9x128-1", Op::Group { groups: 1 }, Last(1, 9, 128), uniform(1e-20, 0.0)).eps(0.0),
 ];
 
 /// One array that a case read or wrote.

@@ -4,7 +4,7 @@
 //! every number of blocks, above all next to a power of two, where a level is filled or opened.
 
 use evenkeel::Layout;
-use ops::draw::Kind;
+use ops::draw::{KINDS, Kind};
 use ops::{Case, Subject, batch_norm, group_norm, row_norm};
 
 use crate::judge::{case, check, how};
@@ -177,5 +177,25 @@ fn groups_of_many_channels() {
             let layout = Layout::channels_last(2, spatial, channels).expect("a small layout");
             check_group(layout, 1, Kind::SomeMeans(3.0), channels);
         }
+    }
+}
+
+/// Groups whose rows are whole vectors: every way in which those of a block are walked, blocks that are
+/// full and short, several groups beside each other and in several runs.
+#[test]
+fn groups_of_whole_vectors() {
+    for (turn, width) in [16, 32, 48, 64, 80, 128, 256, 272, 1024, 1040].into_iter().enumerate() {
+        let block = 1 << (ELEMENTS / width.min(ELEMENTS)).ilog2();
+        for rows in [1, 2, 3, 5, block, block + 1, 2 * block + 3, 4 * block + 1] {
+            for groups in [1, 2, 5, 17] {
+                if groups * width < 6000 {
+                    let kind = KINDS[(turn + rows + groups) % KINDS.len()];
+                    check_group(pixels(rows, groups * width), groups, kind, turn);
+                }
+            }
+        }
+    }
+    for (width, rows) in [(16, 255 * 64 + 1), (32, 256 * 32), (64, 257 * 16), (80, 256 * 8 + 5)] {
+        check_group(pixels(rows, 2 * width), 2, Kind::Mean(3.0), width);
     }
 }

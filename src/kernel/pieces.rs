@@ -1,0 +1,218 @@
+//! Groups of channels whose rows are whole vectors: the channels of a group at one position are a segment,
+//! and the segments of a block are summed where they lie, as if they lay side by side. Groups that are
+//! neighbours are summed abreast, a lane each.
+
+use super::block::{Block, Terms, add, chains_at_once, each};
+use super::columns::Band;
+use super::lanes::{LANES, Lanes, One, Precision, Real as _, Sixteen, load_lanes};
+use super::reduce::{Found, Merger, find_apart, reduce_tile};
+use super::rows::{Abreast, Segments, Shifted, add_quads, part, sum_lanes};
+use super::sets::Tile;
+use super::statistic::moments::MeanAndSquares;
+use super::tree::{BLOCK_LEVELS, FEW_BLOCKS, FEW_LEVELS};
+use fearless_simd::Simd;
+
+/// What groups come to.
+type Groups<S> = Found<Sixteen<S>, 4, 2>;
+
+/// Reduces the groups of a run, at most sixteen.
+#[inline(always)]
+pub(crate) fn reduce_pieces<S: Simd>(
+    simd: S,
+    run: Band,
+    group_channels: usize,
+    x: &[f32],
+) -> Groups<S> {
+    let Band { start, stride, rows, channels, .. } = run;
+    let first = Segments { start, stride, len: group_channels, count: rows };
+    let count = channels.checked_div(group_channels).unwrap_or(0);
+    let tile = Tile { number: 0, count, first, step: group_channels };
+    match group_channels / LANES {
+        1 => merge_pieces::<S, 1>(simd, tile, x),
+        2 => merge_pieces::<S, 2>(simd, tile, x),
+        4 => merge_pieces::<S, 4>(simd, tile, x),
+        strips if strips.is_multiple_of(4) => merge_pieces::<S, 0>(simd, tile, x),
+        _ => {
+            let statistics = [MeanAndSquares; LANES];
+            reduce_tile(simd, statistics.get(..count).unwrap_or(&statistics), &tile, [x])
+        }
+    }
+}
+
+/// Reduces a tile of pieces. Only those who need many levels pay for their stack.
+#[inline(always)]
+fn merge_pieces<S: Simd, const EACH: usize>(simd: S, tile: Tile, x: &[f32]) -> Groups<S> {
+    if tile.first.block_count() <= FEW_BLOCKS {
+        merge_blocks::<S, EACH, FEW_LEVELS>(simd, tile, x)
+    } else {
+        merge_blocks::<S, EACH, BLOCK_LEVELS>(simd, tile, x)
+    }
+}
+
+/// [`merge_pieces`], out of line.
+#[inline(never)]
+fn merge_blocks<S: Simd, const EACH: usize, const DEPTH: usize>(
+    simd: S,
+    tile: Tile,
+    x: &[f32],
+) -> Groups<S> {
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            let Tile { first, count, step: stride, .. } = tile;
+            let mut merger = Merger::<Sixteen<S>, 4, 2, DEPTH>::new(Found::nothing(simd));
+            for group in first.groups() {
+                for segments in group.blocks() {
+                    let block = Abreast { first: Pieces::<EACH> { segments }, stride, count };
+                    merger.push::<MeanAndSquares, 1>(find_apart(simd, MeanAndSquares, block, [x]));
+                }
+            }
+            merger.finish::<MeanAndSquares, 1>()
+        },
+    )
+}
+
+/// A block of segments whose elements go to lanes and chains as if the segments lay side by side: `EACH`
+/// groups of a segment at a time, with as many of those behind it that there are four, one for each chain.
+/// 4 if a segment has 64 elements, 2 if it has 32, 1 if it has 16; 0 stands for a multiple of 64.
+#[derive(Clone, Copy)]
+struct Pieces<const EACH: usize> {
+    segments: Segments,
+}
+
+impl<const EACH: usize> Pieces<EACH> {
+    /// Segments that have a group for each chain.
+    const ROWS: usize = if EACH == 0 { 1 } else { 4 / EACH };
+
+    /// The sums of `SIDE` chains, the first of them number `first`.
+    #[inline(always)]
+    fn chains<
+        S: Simd,
+        V: Lanes<S>,
+        T: Terms<INPUTS, PARAMETERS, SUMS>,
+        const SIDE: usize,
+        const INPUTS: usize,
+        const PARAMETERS: usize,
+        const SUMS: usize,
+    >(
+        &self,
+        simd: S,
+        terms: T,
+        inputs: [&[f32]; INPUTS],
+        parameters: [V; PARAMETERS],
+        first: usize,
+    ) -> [[V; SUMS]; SIDE] {
+        let mut chains = [[V::filled(simd, V::Scalar::ZERO); SUMS]; SIDE];
+        if EACH == 0 {
+            for start in self.segments.starts() {
+                let groups = each(
+                    inputs,
+                    [].as_slice(),
+                    #[inline(always)]
+                    |x| part(x, start, self.segments.len).as_chunks::<LANES>().0,
+                );
+                add_quads(simd, terms, (groups, first), parameters, &mut chains);
+            }
+            return chains;
+        }
+        let mut left = self.segments;
+        while left.count >= Self::ROWS {
+            for (side, chain) in chains.iter_mut().enumerate() {
+                let vectors = left.load::<S, V, INPUTS, EACH>(simd, inputs, first + side);
+                *chain = add(*chain, terms.of(vectors, parameters));
+            }
+            left = left.without(Self::ROWS);
+        }
+        for (side, chain) in chains.iter_mut().enumerate() {
+            if (first + side) * Self::ROWS / 4 < left.count {
+                let vectors = left.load::<S, V, INPUTS, EACH>(simd, inputs, first + side);
+                *chain = add(*chain, terms.of(vectors, parameters));
+            }
+        }
+        chains
+    }
+}
+
+impl Segments {
+    /// A group of each input: the first few segments have `EACH`, and it is number `i` among theirs.
+    #[inline(always)]
+    fn load<S: Simd, V: Lanes<S>, const INPUTS: usize, const EACH: usize>(
+        self,
+        simd: S,
+        inputs: [&[f32]; INPUTS],
+        i: usize,
+    ) -> [V; INPUTS] {
+        let row = i * Pieces::<EACH>::ROWS / 4;
+        let start = self.start + row * self.stride + (i - row * EACH) * LANES;
+        each(
+            inputs,
+            V::filled(simd, V::Scalar::ZERO),
+            #[inline(always)]
+            |x| load_lanes(simd, x, start),
+        )
+    }
+}
+
+impl<const EACH: usize> Shifted for Pieces<EACH> {
+    #[inline(always)]
+    fn shifted(self, by: usize) -> Self {
+        Self { segments: self.segments.moved(by) }
+    }
+}
+
+impl<S: Simd, const EACH: usize> Block<S> for Pieces<EACH> {
+    type Unit = One;
+
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.segments.elements()
+    }
+
+    #[inline(always)]
+    fn live(&self, _: S) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn zero(&self, _: S) -> f64 {
+        0.0
+    }
+
+    #[inline(always)]
+    fn sums<
+        P: Precision,
+        T: Terms<INPUTS, PARAMETERS, SUMS>,
+        const INPUTS: usize,
+        const PARAMETERS: usize,
+        const SUMS: usize,
+    >(
+        &self,
+        simd: S,
+        terms: T,
+        inputs: [&[f32]; INPUTS],
+        parameters: [P::Of<One>; PARAMETERS],
+    ) -> [P::Of<One>; SUMS] {
+        let zero = P::Lanes::<S>::filled(simd, P::Scalar::ZERO);
+        let parameters = each(
+            parameters,
+            zero,
+            #[inline(always)]
+            |value| P::Lanes::<S>::filled(simd, P::one(value)),
+        );
+        let mut chains = [[zero; SUMS]; 4];
+        match chains_at_once::<S>(SUMS) {
+            4 => chains = self.chains(simd, terms, inputs, parameters, 0),
+            2 => {
+                for (pair, first) in chains.as_chunks_mut::<2>().0.iter_mut().zip([0, 2]) {
+                    *pair = self.chains(simd, terms, inputs, parameters, first);
+                }
+            }
+            _ => {
+                for (first, chain) in chains.iter_mut().enumerate() {
+                    [*chain] = self.chains(simd, terms, inputs, parameters, first);
+                }
+            }
+        }
+        sum_lanes::<S, P, SUMS>(chains)
+    }
+}
