@@ -4,7 +4,6 @@ use super::columns::Band;
 use super::constants::{Centred, Constants};
 use super::lanes::{LANES, Lanes as _, One, Sixteen, Unit as _, Value, Wide};
 use super::map::{Tensor, gather_rows};
-use super::reduce::are_far;
 use super::rows::Segments;
 use super::sets::{Parameters, Tile};
 use crate::Affine;
@@ -57,29 +56,18 @@ fn apply_planes<S: Simd>(simd: S, tensor: &mut Tensor<'_>, tile: &Tile, strip: &
         #[inline(always)]
         || {
             let lanes = LaneValues::of(strip);
-            let Segments { len, count, .. } = tile.first;
-            if len < FAR_APART && !are_far([tensor.input()]) {
-                for i in 0..tile.count {
-                    for start in tile.segments(i).starts() {
-                        apply_plane(simd, tensor.piece(start, len), lanes.at(i));
-                    }
-                }
-            } else {
-                // In the order of memory: neighbouring planes, then those of the next sample.
-                for segment in 0..count {
-                    for i in 0..tile.count {
-                        let Segments { start, stride, .. } = tile.segments(i);
-                        apply_plane(simd, tensor.piece(start + segment * stride, len), lanes.at(i));
-                    }
-                }
+            let Segments { len, .. } = tile.first;
+            // In the order of memory: neighbouring planes, then those of the next sample.
+            for start in tile.first.starts() {
+                tensor.piece(start, tile.count * len).each_piece(
+                    len,
+                    #[inline(always)]
+                    |i, plane| apply_plane(simd, plane, lanes.at(i)),
+                );
             }
         },
     );
 }
-
-/// Planes of this length and more are long enough to be walked in the order of memory, wherever they
-/// are.
-const FAR_APART: usize = 256;
 
 /// Applies the constants of one reduction.
 #[inline(always)]

@@ -76,6 +76,26 @@ impl Tensor<'_> {
         }
     }
 
+    /// Hands out pieces of `len` elements each, in turn, and the number of each.
+    #[inline(always)]
+    pub(crate) fn each_piece(self, len: usize, mut f: impl FnMut(usize, Tensor<'_>)) {
+        // Never 0, which would panic.
+        let len = len.max(1);
+        match self {
+            Self::Apart(x, y) => {
+                let pieces = x.chunks_exact(len).zip(y.chunks_exact_mut(len));
+                for (i, (x, y)) in pieces.enumerate() {
+                    f(i, Tensor::Apart(x, y));
+                }
+            }
+            Self::InPlace(x) => {
+                for (i, x) in x.chunks_exact_mut(len).enumerate() {
+                    f(i, Tensor::InPlace(x));
+                }
+            }
+        }
+    }
+
     /// Writes f(x, others) for every element, sixteen at a time. The others are as long as the
     /// tensor.
     ///

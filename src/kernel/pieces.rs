@@ -82,7 +82,11 @@ struct Pieces<const EACH: usize> {
 
 impl<const EACH: usize> Pieces<EACH> {
     /// Segments that have a group for each chain.
-    const ROWS: usize = if EACH == 0 { 1 } else { 4 / EACH };
+    const ROWS: usize = match EACH {
+        1 => 4,
+        2 => 2,
+        _ => 1,
+    };
 
     /// The sums of `SIDE` chains, the first of them number `first`.
     #[inline(always)]

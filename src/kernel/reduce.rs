@@ -327,7 +327,8 @@ where
         || {
             let nothing = Found::<One, PARTS, TOTALS>::NOTHING;
             let mut mergers = [Merger::<One, PARTS, TOTALS, DEPTH>::new(nothing); NEIGHBOURS];
-            let mut stage = [[0.0; BLOCK]; INPUTS];
+            // Only who needs it pays for its zeros.
+            let mut stage = (tile.first.count > 1).then_some([[0.0; BLOCK]; INPUTS]);
             let far = INPUTS > 1 && are_far(inputs);
             // What lies side by side in memory comes one after the other.
             for group in tile.first.groups() {
@@ -338,7 +339,7 @@ where
                             touch(inputs, block.start, block.len);
                         }
                         let offset = block.start - group.start;
-                        let (block, inputs) = joined(block, offset, inputs, &mut stage);
+                        let (block, inputs) = joined(block, offset, inputs, stage.as_mut());
                         merger.push::<T, INPUTS>(find(simd, *statistic, block, inputs));
                     }
                 }
@@ -359,12 +360,12 @@ fn joined<'a, const INPUTS: usize>(
     block: Segments,
     offset: usize,
     inputs: [&'a [f32]; INPUTS],
-    stage: &'a mut [[f32; BLOCK]; INPUTS],
+    stage: Option<&'a mut [[f32; BLOCK]; INPUTS]>,
 ) -> (RowBlock, [&'a [f32]; INPUTS]) {
     let len = block.elements();
-    if block.count == 1 {
+    let Some(stage) = stage.filter(|_| block.count > 1) else {
         return (RowBlock { start: block.start, len, offset }, inputs);
-    }
+    };
     for (copy, input) in stage.iter_mut().zip(inputs) {
         let mut slots = copy.as_mut_slice();
         for start in block.starts() {
