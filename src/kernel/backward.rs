@@ -7,7 +7,7 @@ use super::lanes::{LANES, Lanes as _, One, Sixteen, Unit, Value, Wide, load_lane
 use super::map::{Tensor, gather_rows};
 use super::normalize::Fixed;
 use super::reduce::{Found, reduce_band, reduce_rows, reduce_tile};
-use super::rows::{Segments, part};
+use super::rows::{part, part_mut};
 use super::sets::{Reductions, Tile, lanes_or};
 use super::small;
 use super::statistic::Statistic;
@@ -248,14 +248,21 @@ pub(crate) fn write_tile<S: Simd>(
                 in_f64: strip.gradients.in_f64,
                 wide: strip.gradients.wide.to_bitmask(),
             };
-            let Segments { len, count, .. } = tile.first;
+            let Pass { dy, x, dx: Some(dx) } = pass else { return };
+            let len = tile.first.len;
+            // Everything that the reductions take of a sample, as one piece.
+            let all = tile.step * tile.count.saturating_sub(1) + len;
             with_formula!(mode, formula => {
                 // In the order of memory: neighbouring planes, then those of the next sample.
-                for segment in 0..count {
-                    for i in 0..tile.count {
-                        let Segments { start, stride, .. } = tile.segments(i);
-                        let plane = Segments::one(start + segment * stride, len);
-                        write_plane(simd, pass, gamma, plane, (formula, &lanes, i));
+                for start in tile.first.starts() {
+                    let (dy, x) = (part(dy, start, all), part(x, start, all));
+                    // Never 0, which would panic.
+                    let step = tile.step.max(1);
+                    let pieces = dy.chunks(step).zip(x.chunks(step));
+                    let pieces = pieces.zip(part_mut(dx, start, all).chunks_mut(step));
+                    for (lane, ((dy, x), dx)) in pieces.enumerate() {
+                        let piece = Tensor::Apart(part(x, 0, len), part_mut(dx, 0, len));
+                        write_plane(simd, (part(dy, 0, len), piece), gamma, (formula, &lanes, lane));
                     }
                 }
             });
@@ -275,9 +282,8 @@ struct LaneGradients<S: Simd> {
 #[inline(always)]
 fn write_plane<S: Simd, F: Formula>(
     simd: S,
-    pass: &mut Pass<'_>,
+    piece: (&[f32], Tensor<'_>),
     gamma: Option<&[f32]>,
-    plane: Segments,
     (formula, lanes, lane): (F, &LaneGradients<S>, usize),
 ) {
     let wide = lanes.wide >> lane & 1 == 1;
@@ -290,11 +296,10 @@ fn write_plane<S: Simd, F: Formula>(
             #[inline(always)]
             |values| Wide::filled(simd, f64::from(get(values, lane))),
         );
-        write_segment(
+        write_piece(
             simd,
-            pass,
+            piece,
             gamma,
-            plane,
             #[inline(always)]
             |dy, x, gamma| {
                 let dy = Sixteen::widen(dy) * Sixteen::widen(gamma);
@@ -310,31 +315,25 @@ fn write_plane<S: Simd, F: Formula>(
             #[inline(always)]
             |values| f32x16::filled(simd, get(values, lane)),
         );
-        write_segment(
+        write_piece(
             simd,
-            pass,
+            piece,
             gamma,
-            plane,
             #[inline(always)]
             |dy, x, gamma| formula.dx(&gradient, channel, dy * gamma, x),
         );
     }
 }
 
-/// Writes f(dy, x, γ) for the elements of a segment; γ is 1 where there is none.
+/// Writes f(dy, x, γ) for the elements of a piece of dy and of x; γ is 1 where there is none.
 #[inline(always)]
-fn write_segment<S: Simd>(
+fn write_piece<S: Simd>(
     simd: S,
-    pass: &mut Pass<'_>,
+    (dy, piece): (&[f32], Tensor<'_>),
     gamma: Option<&[f32]>,
-    Segments { start, len, .. }: Segments,
     f: impl Fn(f32x16<S>, f32x16<S>, f32x16<S>) -> f32x16<S>,
 ) {
-    let Pass { dy, x, dx: Some(dx) } = pass else { return };
     let one = f32x16::filled(simd, 1.0);
-    let dy = part(dy, start, len);
-    let mut tensor = Tensor::Apart(x, dx);
-    let piece = tensor.piece(start, len);
     match gamma {
         Some(gamma) => piece.map(
             simd,
