@@ -87,9 +87,9 @@ impl Reductions {
     }
 
     /// How many are taken together: short ones for the sake of what is done once for each, as long as
-    /// what is passed over several times stays in the first-level cache. Planes of some kilobytes
-    /// from memory because a core reads the start of a plane at half its speed, and neighbouring
-    /// planes have one start.
+    /// what is passed over several times stays in the first-level cache. Planes of batches that it does
+    /// not hold because a core reads the start of a plane at half its speed, and neighbouring planes have
+    /// one start: as many as there are lanes where planes are so short that several are a block.
     #[inline(always)]
     fn together(&self) -> usize {
         const CACHED: usize = 6 * BLOCK;
@@ -98,7 +98,7 @@ impl Reductions {
         if stride.saturating_mul(count) <= MEBIBYTE {
             CACHED.checked_div(len * count).unwrap_or(1).clamp(1, LANES)
         } else if count > 1 && (1 << 5..1 << 14).contains(&len) {
-            NEIGHBOURS
+            if len <= BLOCK / 2 { LANES } else { NEIGHBOURS }
         } else {
             1
         }
