@@ -49,7 +49,7 @@ pub(crate) fn apply_tile<S: Simd>(
     }
 }
 
-/// Applies the constants, γ and β of a lane to each reduction.
+/// Applies the constants, γ and β of a lane to each reduction. Their planes lie side by side.
 #[inline(never)]
 fn apply_planes<S: Simd>(simd: S, tensor: &mut Tensor<'_>, tile: &Tile, strip: &CentredStrip<S>) {
     simd.vectorize(
