@@ -288,7 +288,14 @@ pub(crate) fn apply_band<S: Simd, const STRIPS: usize>(
         || {
             let strips = strips.get(..band.channels.div_ceil(LANES)).unwrap_or(strips);
             if strips.iter().any(CentredStrip::is_wide) {
-                return map_mixed(simd, tensor, band, strips);
+                return tensor.map_strips(
+                    simd,
+                    strips,
+                    [],
+                    band,
+                    #[inline(always)]
+                    |strip, x, []| mixed(strip, x),
+                );
             }
             let mut rows = [[f32x16::filled(simd, 0.0); STRIPS]; 4];
             gather_rows!(rows, strips, strip => [
@@ -360,19 +367,6 @@ fn map_narrow<S: Simd, const STRIPS: usize>(
         band,
         #[inline(always)]
         |[hi, lo, factor, beta], x, []| ((x - hi) - lo) * factor + beta,
-    );
-}
-
-/// The same of strips of which some are wide.
-#[inline(always)]
-fn map_mixed<S: Simd>(simd: S, tensor: &mut Tensor<'_>, band: Band, strips: &[CentredStrip<S>]) {
-    tensor.map_strips(
-        simd,
-        strips,
-        [],
-        band,
-        #[inline(always)]
-        |strip, x, []| mixed(strip, x),
     );
 }
 

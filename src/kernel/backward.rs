@@ -250,14 +250,14 @@ pub(crate) fn write_tile<S: Simd>(
             };
             let Pass { dy, x, dx: Some(dx) } = pass else { return };
             let len = tile.first.len;
+            // Never 0, of which chunks would panic.
+            let step = tile.step.max(1);
             // Everything that the reductions take of a sample, as one piece.
             let all = tile.step * tile.count.saturating_sub(1) + len;
             with_formula!(mode, formula => {
                 // In the order of memory: neighbouring planes, then those of the next sample.
                 for start in tile.first.starts() {
                     let (dy, x) = (part(dy, start, all), part(x, start, all));
-                    // Never 0, which would panic.
-                    let step = tile.step.max(1);
                     let pieces = dy.chunks(step).zip(x.chunks(step));
                     let pieces = pieces.zip(part_mut(dx, start, all).chunks_mut(step));
                     for (lane, ((dy, x), dx)) in pieces.enumerate() {

@@ -127,3 +127,30 @@ pub(crate) const fn chains_at_once<S: Simd>(sums: usize) -> usize {
         _ => 1,
     }
 }
+
+/// Evaluates an expression that sums some neighbouring chains, `$first` being the number of the first, for
+/// as many of the four at a time as are summed side by side. (How many it sums follows from where its value
+/// goes.)
+macro_rules! sum_chains {
+    ($simd:ty, $zero:expr, $sums:expr, $first:ident => $chains:expr) => {{
+        let mut chains = [[$zero; $sums]; 4];
+        match $crate::kernel::block::chains_at_once::<$simd>($sums) {
+            4 => {
+                let $first = 0;
+                chains = $chains;
+            }
+            2 => {
+                for (pair, $first) in chains.as_chunks_mut::<2>().0.iter_mut().zip([0, 2]) {
+                    *pair = $chains;
+                }
+            }
+            _ => {
+                for ($first, chain) in chains.iter_mut().enumerate() {
+                    [*chain] = $chains;
+                }
+            }
+        }
+        chains
+    }};
+}
+pub(crate) use sum_chains;

@@ -4,7 +4,7 @@
 //! not walked one after the other from the first row to the last, but side by side as a [`Band`],
 //! tile by tile: memory is then read nearly in its order.
 
-use super::block::{Block, Terms, add, add_chains, chains_at_once, each, each_pair};
+use super::block::{Block, Terms, add, add_chains, each, each_pair, sum_chains};
 use super::lanes::{LANES, Lanes, Precision, Real as _, Sixteen, Wide, first_lanes, load_lanes};
 use super::rows::Segments;
 use super::sets::Set;
@@ -286,20 +286,9 @@ impl<S: Simd> Block<S> for Strip {
             #[inline(always)]
             |values| P::lanes(values),
         );
-        let mut chains = [[zero; SUMS]; 4];
-        match chains_at_once::<S>(SUMS) {
-            4 => chains = self.chains(simd, terms, inputs, parameters, 0),
-            2 => {
-                for (pair, first) in chains.as_chunks_mut::<2>().0.iter_mut().zip([0, 2]) {
-                    *pair = self.chains(simd, terms, inputs, parameters, first);
-                }
-            }
-            _ => {
-                for (first, chain) in chains.iter_mut().enumerate() {
-                    [*chain] = self.chains(simd, terms, inputs, parameters, first);
-                }
-            }
-        }
+        let chains = sum_chains!(S, zero, SUMS, first => {
+            self.chains(simd, terms, inputs, parameters, first)
+        });
         each(
             add_chains(chains),
             P::of_lanes(zero),

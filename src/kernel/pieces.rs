@@ -2,7 +2,7 @@
 //! and the segments of a block are summed where they lie, as if they lay side by side. Groups that are
 //! neighbours are summed abreast, a lane each.
 
-use super::block::{Block, Terms, add, chains_at_once, each};
+use super::block::{Block, Terms, add, each, sum_chains};
 use super::columns::Band;
 use super::lanes::{LANES, Lanes, One, Precision, Real as _, Sixteen, load_lanes};
 use super::reduce::{Found, Merger, find_apart, reduce_tile};
@@ -203,20 +203,9 @@ impl<S: Simd, const EACH: usize> Block<S> for Pieces<EACH> {
             #[inline(always)]
             |value| P::Lanes::<S>::filled(simd, P::one(value)),
         );
-        let mut chains = [[zero; SUMS]; 4];
-        match chains_at_once::<S>(SUMS) {
-            4 => chains = self.chains(simd, terms, inputs, parameters, 0),
-            2 => {
-                for (pair, first) in chains.as_chunks_mut::<2>().0.iter_mut().zip([0, 2]) {
-                    *pair = self.chains(simd, terms, inputs, parameters, first);
-                }
-            }
-            _ => {
-                for (first, chain) in chains.iter_mut().enumerate() {
-                    [*chain] = self.chains(simd, terms, inputs, parameters, first);
-                }
-            }
-        }
+        let chains = sum_chains!(S, zero, SUMS, first => {
+            self.chains(simd, terms, inputs, parameters, first)
+        });
         sum_lanes::<S, P, SUMS>(chains)
     }
 }

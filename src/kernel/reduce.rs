@@ -327,8 +327,9 @@ where
         || {
             let nothing = Found::<One, PARTS, TOTALS>::NOTHING;
             let mut mergers = [Merger::<One, PARTS, TOTALS, DEPTH>::new(nothing); NEIGHBOURS];
-            // Only who needs it pays for its zeros.
-            let mut stage = (tile.first.count > 1).then_some([[0.0; BLOCK]; INPUTS]);
+            // Only who joins segments pays for its zeros.
+            let is_joined = tile.first.count.min(tile.first.together()) > 1;
+            let mut stage = is_joined.then_some([[0.0; BLOCK]; INPUTS]);
             let far = INPUTS > 1 && are_far(inputs);
             // What lies side by side in memory comes one after the other.
             for group in tile.first.groups() {

@@ -1,6 +1,6 @@
 //! Contiguous elements: planes, rows, groups. How they are cut into blocks, and the sums of a block.
 
-use super::block::{Block, Terms, add, add_chains, chains_at_once, each};
+use super::block::{Block, Terms, add, add_chains, each, sum_chains};
 use super::lanes::{
     LANES, Lanes, One, Precision, Real as _, Sixteen, Wide, first_lanes, load_lanes,
 };
@@ -338,20 +338,8 @@ impl<S: Simd> Block<S> for RowBlock {
         if self.len < 4 * LANES {
             return sum_lanes::<S, P, SUMS>(elements.short_chains(simd, terms, parameters));
         }
-        let mut chains = [[zero; SUMS]; 4];
-        match chains_at_once::<S>(SUMS) {
-            4 => chains = elements.chains(simd, terms, parameters, 0),
-            2 => {
-                for (pair, first) in chains.as_chunks_mut::<2>().0.iter_mut().zip([0, 2]) {
-                    *pair = elements.chains(simd, terms, parameters, first);
-                }
-            }
-            _ => {
-                for (first, chain) in chains.iter_mut().enumerate() {
-                    [*chain] = elements.chains(simd, terms, parameters, first);
-                }
-            }
-        }
+        let chains =
+            sum_chains!(S, zero, SUMS, first => elements.chains(simd, terms, parameters, first));
         sum_lanes::<S, P, SUMS>(chains)
     }
 }
