@@ -76,10 +76,10 @@ fn apply_plane<S: Simd>(
     plane: Tensor<'_>,
     (centred, gamma, beta): (Centred<One>, f32, f32),
 ) {
-    let Centred { constants: Constants { hi, lo, mean, rstd, wide }, factor } = centred;
-    let beta = f32x16::filled(simd, beta);
+    let Centred { constants: Constants { hi, mean, rstd, wide, .. }, factor, offset } = centred;
     if wide {
-        let (wide, gamma) = (WideApply::new(simd, (mean, rstd)), f32x16::filled(simd, gamma));
+        let wide = WideApply::new(simd, (mean, rstd));
+        let (gamma, beta) = (f32x16::filled(simd, gamma), f32x16::filled(simd, beta));
         return plane.map(
             simd,
             [],
@@ -87,13 +87,13 @@ fn apply_plane<S: Simd>(
             |x, []| wide.of(x, gamma, beta),
         );
     }
-    let (hi, lo) = (f32x16::filled(simd, hi), f32x16::filled(simd, lo));
-    let factor = f32x16::filled(simd, factor);
+    let hi = f32x16::filled(simd, hi);
+    let (factor, offset) = (f32x16::filled(simd, factor), f32x16::filled(simd, offset));
     plane.map(
         simd,
         [],
         #[inline(always)]
-        |x, []| ((x - hi) - lo) * factor + beta,
+        |x, []| (x - hi) * factor + offset,
     );
 }
 
@@ -112,7 +112,7 @@ fn apply_elements<S: Simd>(
             let one = (f32x16::filled(simd, 1.0), f32x16::filled(simd, 0.0));
             let lanes = LaneValues::of(&CentredStrip::new(*constants, one));
             for i in 0..tile.count {
-                let (Centred { constants, factor }, ..) = lanes.at(i);
+                let (Centred { constants, factor, .. }, ..) = lanes.at(i);
                 let Constants { hi, lo, mean, rstd, wide } = constants;
                 let segments = tile.segments(i);
                 let group = (tile.number + i).checked_rem(groups).unwrap_or(0);
@@ -215,13 +215,13 @@ impl<S: Simd> CentredStrip<S> {
         constants: Constants<Sixteen<S>>,
         (gamma, beta): (f32x16<S>, f32x16<S>),
     ) -> Self {
-        Self { centred: constants.with_gamma(gamma), gamma, beta }
+        Self { centred: constants.with_affine((gamma, beta)), gamma, beta }
     }
 
     #[inline(always)]
     pub(crate) fn nothing(simd: S) -> Self {
         let zero = f32x16::filled(simd, 0.0);
-        let centred = Centred { constants: Constants::nothing(simd), factor: zero };
+        let centred = Centred { constants: Constants::nothing(simd), factor: zero, offset: zero };
         Self { centred, gamma: zero, beta: zero }
     }
 
@@ -237,6 +237,7 @@ struct LaneValues {
     hi: [f32; LANES],
     lo: [f32; LANES],
     factor: [f32; LANES],
+    offset: [f32; LANES],
     mean: [f64; LANES],
     rstd: [f64; LANES],
     wide: u64,
@@ -247,11 +248,12 @@ struct LaneValues {
 impl LaneValues {
     #[inline(always)]
     fn of<S: Simd>(CentredStrip { centred, gamma, beta }: &CentredStrip<S>) -> Self {
-        let Centred { constants: Constants { hi, lo, mean, rstd, wide }, factor } = centred;
+        let Centred { constants: Constants { hi, lo, mean, rstd, wide }, factor, offset } = centred;
         Self {
             hi: hi.values(),
             lo: lo.values(),
             factor: factor.values(),
+            offset: offset.values(),
             mean: mean.values(),
             rstd: rstd.values(),
             wide: wide.to_bitmask(),
@@ -270,7 +272,8 @@ impl LaneValues {
             rstd: self.rstd.get(i).copied().unwrap_or(0.0),
             wide: self.wide >> i & 1 == 1,
         };
-        let centred = Centred { constants, factor: get(&self.factor, i) };
+        let (factor, offset) = (get(&self.factor, i), get(&self.offset, i));
+        let centred = Centred { constants, factor, offset };
         (centred, get(&self.gamma, i), get(&self.beta, i))
     }
 }
@@ -297,12 +300,11 @@ pub(crate) fn apply_band<S: Simd, const STRIPS: usize>(
                     |strip, x, []| mixed(strip, x),
                 );
             }
-            let mut rows = [[f32x16::filled(simd, 0.0); STRIPS]; 4];
+            let mut rows = [[f32x16::filled(simd, 0.0); STRIPS]; 3];
             gather_rows!(rows, strips, strip => [
                 strip.centred.constants.hi,
-                strip.centred.constants.lo,
                 strip.centred.factor,
-                strip.beta,
+                strip.centred.offset,
             ]);
             map_narrow(simd, tensor, band, &rows);
         },
@@ -318,14 +320,14 @@ pub(crate) fn apply_strips<S: Simd, const STRIPS: usize>(
     band: Band,
     strip: impl Fn(usize) -> CentredStrip<S>,
 ) {
-    let mut rows = [[f32x16::filled(simd, 0.0); STRIPS]; 4];
-    let [his, los, factors, betas] = &mut rows;
-    let slots = his.iter_mut().zip(los).zip(factors).zip(betas);
+    let mut rows = [[f32x16::filled(simd, 0.0); STRIPS]; 3];
+    let [his, factors, offsets] = &mut rows;
+    let slots = his.iter_mut().zip(factors).zip(offsets);
     let mut wide = false;
-    for (i, (((hi, lo), factor), beta)) in slots.enumerate().take(band.channels.div_ceil(LANES)) {
+    for (i, ((hi, factor), offset)) in slots.enumerate().take(band.channels.div_ceil(LANES)) {
         let strip = strip(i);
-        (*hi, *lo) = (strip.centred.constants.hi, strip.centred.constants.lo);
-        (*factor, *beta) = (strip.centred.factor, strip.beta);
+        let Centred { constants, factor: by, offset: and } = strip.centred;
+        (*hi, *factor, *offset) = (constants.hi, by, and);
         wide |= strip.is_wide();
     }
     if wide {
@@ -344,7 +346,7 @@ fn apply_rows<S: Simd, const STRIPS: usize>(
     simd: S,
     tensor: &mut Tensor<'_>,
     band: Band,
-    rows: &[[f32x16<S>; STRIPS]; 4],
+    rows: &[[f32x16<S>; STRIPS]; 3],
 ) {
     simd.vectorize(
         #[inline(always)]
@@ -352,13 +354,13 @@ fn apply_rows<S: Simd, const STRIPS: usize>(
     );
 }
 
-/// Writes what rows of hi, lo, factor and β make of every element of a band.
+/// Writes what rows of hi, factor and offset make of every element of a band.
 #[inline(always)]
 fn map_narrow<S: Simd, const STRIPS: usize>(
     simd: S,
     tensor: &mut Tensor<'_>,
     band: Band,
-    rows: &[[f32x16<S>; STRIPS]; 4],
+    rows: &[[f32x16<S>; STRIPS]; 3],
 ) {
     tensor.map_rows(
         simd,
@@ -366,7 +368,7 @@ fn map_narrow<S: Simd, const STRIPS: usize>(
         [],
         band,
         #[inline(always)]
-        |[hi, lo, factor, beta], x, []| ((x - hi) - lo) * factor + beta,
+        |[hi, factor, offset], x, []| (x - hi) * factor + offset,
     );
 }
 
@@ -374,7 +376,7 @@ fn map_narrow<S: Simd, const STRIPS: usize>(
 #[inline(always)]
 fn mixed<S: Simd>(strip: &CentredStrip<S>, x: f32x16<S>) -> f32x16<S> {
     let CentredStrip { centred, gamma, beta } = *strip;
-    let Centred { constants: Constants { hi, lo, mean, rstd, wide }, factor } = centred;
-    let narrow = ((x - hi) - lo) * factor + beta;
+    let Centred { constants: Constants { hi, mean, rstd, wide, .. }, factor, offset } = centred;
+    let narrow = (x - hi) * factor + offset;
     Value::select(wide, WideApply { mean, rstd }.of(x, gamma, beta), narrow)
 }

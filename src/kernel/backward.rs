@@ -387,12 +387,11 @@ fn write_strips<S: Simd, F: Formula, const STRIPS: usize>(
             |strip, x, [dy]| mixed(formula, strip, dy, x),
         );
     }
-    let mut rows = [[f32x16::filled(simd, 0.0); STRIPS]; 7];
+    let mut rows = [[f32x16::filled(simd, 0.0); STRIPS]; 6];
     gather_rows!(rows, strips, strip => [
         strip.channel.mean,
         strip.channel.rstd,
         strip.channel.gamma,
-        strip.gradients.narrow.k,
         strip.gradients.narrow.offset,
         strip.gradients.narrow.slope,
         strip.gradients.narrow.scale,
@@ -403,9 +402,9 @@ fn write_strips<S: Simd, F: Formula, const STRIPS: usize>(
         [dy],
         band,
         #[inline(always)]
-        |[mean, rstd, gamma, k, offset, slope, scale], x, [dy]| {
+        |[mean, rstd, gamma, offset, slope, scale], x, [dy]| {
             let channel = Channel { mean, rstd, gamma };
-            let gradient = Gradient { k, offset, slope, scale, dgamma: k, dbeta: k };
+            let gradient = Gradient { offset, slope, scale, dgamma: slope, dbeta: offset };
             formula.dx(&gradient, channel, dy, x)
         },
     );

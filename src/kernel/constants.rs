@@ -25,12 +25,14 @@ pub(crate) struct Constants<U: Unit> {
     pub(crate) wide: U::Mask,
 }
 
-/// What the centred apply needs: ((x − hi) − lo)·factor in f32, but (x − mean)·rstd·γ in f64 for what
-/// is wide.
+/// What the centred apply needs: (x − hi)·factor + offset in f32, but (x − mean)·rstd·γ + β in f64 for
+/// what is wide. The offset takes in what the mean's low part comes to: that is no more than the
+/// rounding of a mean, so nothing cancels.
 #[derive(Clone, Copy)]
 pub(crate) struct Centred<U: Unit> {
     pub(crate) constants: Constants<U>,
     pub(crate) factor: U::Narrow,
+    pub(crate) offset: U::Narrow,
 }
 
 impl<U: Unit> Constants<U> {
@@ -80,16 +82,17 @@ impl<U: Unit> Constants<U> {
         (U::round(self.mean), at_most_max(U::round(self.rstd)))
     }
 
-    /// For a γ that is the same for all elements of a reduction: it and the deviation become one
-    /// factor, so that a rounding is saved.
+    /// For a γ and a β that are the same for all elements of a reduction: γ and the deviation become one
+    /// factor, β and the mean's low part one offset, so that a rounding each is saved.
     #[inline(always)]
-    pub(crate) fn with_gamma(self, gamma: U::Narrow) -> Centred<U> {
+    pub(crate) fn with_affine(self, (gamma, beta): (U::Narrow, U::Narrow)) -> Centred<U> {
         let zero = gamma.all(0.0);
         let factor = U::round(U::widen(gamma) * self.rstd);
         let none = gamma.equal(zero) | U::mask(self.rstd.equal(self.rstd.all(0.0)));
         let factor = Value::select(none, zero, factor);
-        let wide = self.wide | !(none | is_normal(factor));
-        Centred { constants: Self { wide, ..self }, factor }
+        let offset = beta - self.lo * factor;
+        let fits = (none | is_normal(factor)) & is_between(offset, -1.0, f32::INFINITY);
+        Centred { constants: Self { wide: self.wide | !fits, ..self }, factor, offset }
     }
 }
 

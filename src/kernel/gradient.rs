@@ -1,7 +1,8 @@
 //! From the sums of backward to the gradients of γ, β and x.
 //!
 //! With x̃ = (x − mean)·rstd, Σx̃ would be 0 if the saved mean were exact; it was rounded to f32, and
-//! k = Σx̃ / n is what that left over. dx = γ·rstd·((dy − Σdy/n) − (x̃ − k)·dγ/n).
+//! k = Σx̃ / n is what that left over. dx = γ·rstd·((dy − Σdy/n) − (x̃ − k)·dγ/n), where k, which is the
+//! same for all elements, goes to the constant that is subtracted from dy.
 
 use super::constants::{is_between, is_normal};
 use super::lanes::{Real as _, Unit, Value};
@@ -36,10 +37,9 @@ impl<V> Channel<V> {
     }
 }
 
-/// dx = scale·((dy − offset) − (x̃ − k)·slope), and the gradients of γ and β.
+/// dx = scale·((dy − offset) − x̃·slope), and the gradients of γ and β.
 #[derive(Clone, Copy)]
 pub(crate) struct Gradient<V> {
-    pub(crate) k: V,
     pub(crate) offset: V,
     pub(crate) slope: V,
     pub(crate) scale: V,
@@ -61,7 +61,6 @@ impl<V> Gradient<V> {
     #[inline(always)]
     pub(crate) fn each<W>(&self, f: impl Fn(&V) -> W) -> Gradient<W> {
         Gradient {
-            k: f(&self.k),
             offset: f(&self.offset),
             slope: f(&self.slope),
             scale: f(&self.scale),
@@ -77,22 +76,23 @@ impl<V: Value> Gradient<V> {
     fn new(mode: Mode, n: usize, [dy, dy_x, x]: [V; 3], scale: V) -> Self {
         let zero = scale.all(V::Scalar::ZERO);
         if mode == Mode::Inference {
-            return Self { k: zero, offset: zero, slope: zero, scale, dgamma: dy_x, dbeta: dy };
+            return Self { offset: zero, slope: zero, scale, dgamma: dy_x, dbeta: dy };
         }
         let n = scale.all(V::Scalar::count(n));
         if mode == Mode::Uncentred {
-            return Self { k: zero, offset: zero, slope: dy_x / n, scale, dgamma: dy_x, dbeta: dy };
+            return Self { offset: zero, slope: dy_x / n, scale, dgamma: dy_x, dbeta: dy };
         }
         let k = x / n;
         let dgamma = dy_x - dy * k;
-        Self { k, offset: dy / n, slope: dgamma / n, scale, dgamma, dbeta: dy }
+        let slope = dgamma / n;
+        Self { offset: dy / n - k * slope, slope, scale, dgamma, dbeta: dy }
     }
 
     /// The gradient of one element.
     #[inline(always)]
     fn dx(&self, Channel { mean, rstd, .. }: Channel<V>, dy: V, x: V) -> V {
         let x = (x - mean) * rstd;
-        self.scale * ((dy - self.offset) - (x - self.k) * self.slope)
+        self.scale * ((dy - self.offset) - x * self.slope)
     }
 }
 

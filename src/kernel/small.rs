@@ -187,13 +187,13 @@ fn apply_set(
 /// Applies constants with one γ and β.
 #[inline(never)]
 fn apply(tensor: &mut Tensor<'_>, set: Set, constants: &Constants<One>, (gamma, beta): (f32, f32)) {
-    let Centred { constants: Constants { hi, lo, mean, rstd, wide }, factor } =
-        constants.with_gamma(gamma);
+    let Centred { constants: Constants { hi, mean, rstd, wide, .. }, factor, offset } =
+        constants.with_affine((gamma, beta));
     if wide {
         let (gamma, beta) = (f64::from(gamma), f64::from(beta));
         map(tensor, set, |x| narrow(((f64::from(x) - mean) * rstd) * gamma + beta));
     } else {
-        map(tensor, set, |x| ((x - hi) - lo) * factor + beta);
+        map(tensor, set, |x| (x - hi) * factor + offset);
     }
 }
 
@@ -225,8 +225,8 @@ fn apply_elements(
     constants: &Constants<One>,
     (affine, first): (Affine<'_>, usize),
 ) {
-    let Centred { constants: Constants { hi, lo, mean, rstd, wide }, factor } =
-        constants.with_gamma(1.0);
+    let Centred { constants: Constants { hi, lo, mean, rstd, wide }, factor, .. } =
+        constants.with_affine((1.0, 0.0));
     for i in 0..segments.len {
         let (gamma, beta) = affine.of(first + i);
         tensor.set(segments.start + i, |x| {

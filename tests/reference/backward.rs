@@ -88,7 +88,6 @@ impl Inputs<'_> {
 
 /// The constants of the apply, and dβ and dγ.
 struct Constants<F> {
-    k: F,
     dbeta: F,
     dgamma: F,
     a: F,
@@ -100,20 +99,21 @@ impl<F: Real> Constants<F> {
     /// Of rows without a mean.
     fn uncentred(sums: Sums<F>, n: F, rstd: F) -> Self {
         let zero = F::ZERO;
-        Self { k: zero, dbeta: sums.a, dgamma: sums.b, a: zero, b: sums.b / n, g: rstd }
+        Self { dbeta: sums.a, dgamma: sums.b, a: zero, b: sums.b / n, g: rstd }
     }
 
     fn new(sums: Sums<F>, n: F, gamma: F, rstd: F) -> Self {
         let k = sums.e / n;
         let dbeta = sums.a;
         let dgamma = sums.b - sums.a * k;
-        Self { k, dbeta, dgamma, a: dbeta / n, b: dgamma / n, g: gamma * rstd }
+        let b = dgamma / n;
+        Self { dbeta, dgamma, a: dbeta / n - k * b, b, g: gamma * rstd }
     }
 
     fn dx(&self, inputs: &Inputs<'_>, i: usize) -> f32 {
         let dy = inputs.dy::<F>(i);
         let normalized = inputs.normalized::<F>(i);
-        (self.g * ((dy - self.a) - (normalized - self.k) * self.b)).to_f32()
+        (self.g * ((dy - self.a) - normalized * self.b)).to_f32()
     }
 
     fn channel(&self, dx: Vec<f32>) -> Channel {
@@ -124,7 +124,6 @@ impl<F: Real> Constants<F> {
 impl Constants<f64> {
     fn rounded(&self) -> Constants<f32> {
         Constants {
-            k: self.k as f32,
             dbeta: self.dbeta as f32,
             dgamma: self.dgamma as f32,
             a: self.a as f32,

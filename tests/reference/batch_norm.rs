@@ -72,7 +72,14 @@ impl Constants {
         saturate(self.rstd as f32)
     }
 
-    /// g of section 7, if the elements can be applied with it.
+    /// g and o of section 7, if the elements can be applied with them.
+    fn factor_and_offset(self, gamma: f32, beta: f32) -> Option<(f32, f32)> {
+        let g = self.factor(gamma)?;
+        let o = beta - self.mean_lo * g;
+        o.is_finite().then_some((g, o))
+    }
+
+    /// g of section 7, if it is one to apply elements with.
     fn factor(self, gamma: f32) -> Option<f32> {
         if gamma == 0.0 || self.rstd == 0.0 {
             return Some(0.0).filter(|_| !self.wide);
@@ -83,16 +90,16 @@ impl Constants {
 
     /// Section 7.
     pub fn apply(self, x: f32, gamma: f32, beta: f32) -> f32 {
-        match self.factor(gamma) {
-            Some(g) => ((x - self.mean_hi) - self.mean_lo) * g + beta,
+        match self.factor_and_offset(gamma, beta) {
+            Some((g, o)) => (x - self.mean_hi) * g + o,
             None => self.apply_wide(x, gamma, beta),
         }
     }
 
     /// Section 7, where γ differs from element to element.
     pub fn apply_each(self, x: f32, gamma: f32, beta: f32) -> f32 {
-        match self.factor(1.0) {
-            Some(rstd) => (((x - self.mean_hi) - self.mean_lo) * rstd) * gamma + beta,
+        match self.factor_and_offset(1.0, 0.0) {
+            Some((rstd, _)) => (((x - self.mean_hi) - self.mean_lo) * rstd) * gamma + beta,
             None => self.apply_wide(x, gamma, beta),
         }
     }
