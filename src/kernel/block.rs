@@ -128,12 +128,13 @@ pub(crate) const fn chains_at_once<S: Simd>(sums: usize) -> usize {
     }
 }
 
-/// Evaluates an expression that sums some neighbouring chains, `$first` being the number of the first, for
-/// as many of the four at a time as are summed side by side. (How many it sums follows from where its value
-/// goes.)
+/// The sums of a block, from an expression that sums some neighbouring chains, `$first` being the number of
+/// the first, for as many of the four at a time as are summed side by side. (How many it sums follows from
+/// where its value goes.) `$blank` only fills the memory; with a constant, the compiler would call another
+/// function for that, once a block.
 macro_rules! sum_chains {
-    ($simd:ty, $zero:expr, $sums:expr, $first:ident => $chains:expr) => {{
-        let mut chains = [[$zero; $sums]; 4];
+    ($simd:ty, $blank:expr, $sums:expr, $first:ident => $chains:expr) => {{
+        let mut chains = [[$blank; $sums]; 4];
         match $crate::kernel::block::chains_at_once::<$simd>($sums) {
             4 => {
                 let $first = 0;
@@ -150,7 +151,7 @@ macro_rules! sum_chains {
                 }
             }
         }
-        chains
+        $crate::kernel::block::add_chains(chains)
     }};
 }
 pub(crate) use sum_chains;

@@ -4,7 +4,7 @@
 //! not walked one after the other from the first row to the last, but side by side as a [`Band`],
 //! tile by tile: memory is then read nearly in its order.
 
-use super::block::{Block, Terms, add, add_chains, each, each_pair, sum_chains};
+use super::block::{Block, Terms, add, each, each_pair, sum_chains};
 use super::lanes::{LANES, Lanes, Precision, Real as _, Sixteen, Wide, first_lanes, load_lanes};
 use super::rows::Segments;
 use super::sets::Set;
@@ -286,11 +286,12 @@ impl<S: Simd> Block<S> for Strip {
             #[inline(always)]
             |values| P::lanes(values),
         );
-        let chains = sum_chains!(S, zero, SUMS, first => {
+        let blank = parameters.first().copied().unwrap_or(zero);
+        let sums = sum_chains!(S, blank, SUMS, first => {
             self.chains(simd, terms, inputs, parameters, first)
         });
         each(
-            add_chains(chains),
+            sums,
             P::of_lanes(zero),
             #[inline(always)]
             |sum| P::of_lanes(sum),

@@ -61,13 +61,19 @@ impl KnownGroups<'_> {
         let zero = f32x16::filled(simd, 0.0);
         let mut strips = [Channel { mean: zero, rstd: zero, gamma: zero }; STRIPS];
         let starts = (channel..channel + count).step_by(LANES);
+        // Counted, since a division for each channel takes longer than all else that is done here.
+        let group_channels = samples.group_channels;
+        let mut group = samples.group(sample, channel);
+        let mut left = group_channels - channel.checked_rem(group_channels).unwrap_or(0);
         for (strip, first) in strips.iter_mut().zip(starts) {
             let (mut mean, mut rstd) = ([0.0; LANES], [0.0; LANES]);
-            let slots = mean.iter_mut().zip(&mut rstd);
-            for ((mean, rstd), channel) in slots.zip(first..channel + count) {
-                let group = samples.group(sample, channel);
+            for (mean, rstd) in mean.iter_mut().zip(&mut rstd).take(channel + count - first) {
                 *mean = get(self.statistics.mean, group);
                 *rstd = get(self.statistics.rstd, group);
+                left -= 1;
+                if left == 0 {
+                    (group, left) = (group + 1, group_channels);
+                }
             }
             let (mean, rstd) = (f32x16::from_array(simd, mean), f32x16::from_array(simd, rstd));
             *strip = Channel { mean, rstd, gamma: lanes_or(simd, self.gamma, first, 1.0) };

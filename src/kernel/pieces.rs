@@ -6,7 +6,7 @@ use super::block::{Block, Terms, add, each, sum_chains};
 use super::columns::Band;
 use super::lanes::{LANES, Lanes, One, Precision, Real as _, Sixteen, load_lanes};
 use super::reduce::{Found, Merger, find_apart, reduce_tile};
-use super::rows::{Abreast, Segments, Shifted, add_quads, part, sum_lanes};
+use super::rows::{Abreast, Segments, Shifted, add_quads, fold_sums, part};
 use super::sets::Tile;
 use super::statistic::moments::MeanAndSquares;
 use super::tree::{BLOCK_LEVELS, FEW_BLOCKS, FEW_LEVELS};
@@ -203,9 +203,9 @@ impl<S: Simd, const EACH: usize> Block<S> for Pieces<EACH> {
             #[inline(always)]
             |value| P::Lanes::<S>::filled(simd, P::one(value)),
         );
-        let chains = sum_chains!(S, zero, SUMS, first => {
+        let blank = parameters.first().copied().unwrap_or(zero);
+        fold_sums::<S, P, SUMS>(sum_chains!(S, blank, SUMS, first => {
             self.chains(simd, terms, inputs, parameters, first)
-        });
-        sum_lanes::<S, P, SUMS>(chains)
+        }))
     }
 }

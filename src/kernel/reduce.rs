@@ -285,15 +285,22 @@ where
 {
     let nothing = Found::<One, PARTS, TOTALS>::NOTHING;
     let mut all = [nothing; LANES];
-    // Only those who need many levels pay for their stack.
+    // Only those who need many levels pay for their stack, and only who joins segments for the stage.
     let few = tile.first.block_count() <= FEW_BLOCKS;
+    let is_joined = tile.first.count.min(tile.first.together()) > 1;
+    let mut stage = is_joined.then_some([[0.0; BLOCK]; INPUTS]);
     for (i, results) in all.as_chunks_mut::<NEIGHBOURS>().0.iter_mut().enumerate() {
         let Some(statistics @ [_, ..]) = statistics.get(i * NEIGHBOURS..) else { break };
         let tile = tile.from(i * NEIGHBOURS);
+        let stage = stage.as_mut();
         let found = if few {
-            merge_tile::<S, T, INPUTS, PARTS, TOTALS, FEW_LEVELS>(simd, statistics, &tile, inputs)
+            merge_tile::<S, T, INPUTS, PARTS, TOTALS, FEW_LEVELS>(
+                simd, statistics, &tile, inputs, stage,
+            )
         } else {
-            merge_tile::<S, T, INPUTS, PARTS, TOTALS, BLOCK_LEVELS>(simd, statistics, &tile, inputs)
+            merge_tile::<S, T, INPUTS, PARTS, TOTALS, BLOCK_LEVELS>(
+                simd, statistics, &tile, inputs, stage,
+            )
         };
         for (result, found) in results.iter_mut().zip(&found) {
             *result = *found;
@@ -317,6 +324,7 @@ fn merge_tile<
     statistics: &[T],
     tile: &Tile,
     inputs: [&[f32]; INPUTS],
+    mut stage: Option<&mut [[f32; BLOCK]; INPUTS]>,
 ) -> [Found<One, PARTS, TOTALS>; NEIGHBOURS]
 where
     S: Simd,
@@ -327,9 +335,6 @@ where
         || {
             let nothing = Found::<One, PARTS, TOTALS>::NOTHING;
             let mut mergers = [Merger::<One, PARTS, TOTALS, DEPTH>::new(nothing); NEIGHBOURS];
-            // Only who joins segments pays for its zeros.
-            let is_joined = tile.first.count.min(tile.first.together()) > 1;
-            let mut stage = is_joined.then_some([[0.0; BLOCK]; INPUTS]);
             let far = INPUTS > 1 && are_far(inputs);
             // What lies side by side in memory comes one after the other.
             for group in tile.first.groups() {
@@ -340,7 +345,7 @@ where
                             touch(inputs, block.start, block.len);
                         }
                         let offset = block.start - group.start;
-                        let (block, inputs) = joined(block, offset, inputs, stage.as_mut());
+                        let (block, inputs) = joined(block, offset, inputs, stage.as_deref_mut());
                         merger.push::<T, INPUTS>(find(simd, *statistic, block, inputs));
                     }
                 }
@@ -442,6 +447,12 @@ where
     S: Simd,
     T: Statistic<Sixteen<S>, INPUTS, PARTS, TOTALS>,
 {
+    let far = are_far(inputs) && band.stride == band.channels;
+    let touch = |tile: Band| {
+        if far {
+            touch(inputs, tile.start, tile.rows * tile.stride);
+        }
+    };
     if band.rows <= BLOCK_ROWS {
         let mut results = [Found::nothing(simd); STRIPS];
         for ((result, statistic), strip) in results.iter_mut().zip(statistics).zip(band.strips()) {
@@ -450,20 +461,45 @@ where
         results
     } else if STRIPS == MANY_STRIPS {
         merge_band::<S, T, STRIPS, INPUTS, PARTS, TOTALS, MANY_LEVELS>(
-            simd, statistics, band, inputs,
+            simd, statistics, band, inputs, touch,
         )
     } else if STRIPS > MANY_STRIPS || band.rows <= BLOCK_ROWS * FEW_BLOCKS {
         merge_band::<S, T, STRIPS, INPUTS, PARTS, TOTALS, FEW_LEVELS>(
-            simd, statistics, band, inputs,
+            simd, statistics, band, inputs, touch,
         )
     } else {
         merge_band::<S, T, STRIPS, INPUTS, PARTS, TOTALS, BLOCK_LEVELS>(
-            simd, statistics, band, inputs,
+            simd, statistics, band, inputs, touch,
         )
     }
 }
 
-/// Out of line, so that all operations share one copy of it.
+/// Reduces a band of at most [`FEW_BLOCKS`] blocks of rows, of which each is handed to `before` first.
+#[inline(always)]
+pub(crate) fn reduce_band_after<
+    S,
+    T,
+    const STRIPS: usize,
+    const INPUTS: usize,
+    const PARTS: usize,
+    const TOTALS: usize,
+>(
+    simd: S,
+    statistics: &[T; STRIPS],
+    band: Band,
+    inputs: [&[f32]; INPUTS],
+    before: impl FnMut(Band),
+) -> [Found<Sixteen<S>, PARTS, TOTALS>; STRIPS]
+where
+    S: Simd,
+    T: Statistic<Sixteen<S>, INPUTS, PARTS, TOTALS>,
+{
+    merge_band::<S, T, STRIPS, INPUTS, PARTS, TOTALS, FEW_LEVELS>(
+        simd, statistics, band, inputs, before,
+    )
+}
+
+/// Out of line, so that all operations share one copy of it. Each block of rows is handed to `before` first.
 #[inline(never)]
 fn merge_band<
     S,
@@ -478,6 +514,7 @@ fn merge_band<
     statistics: &[T; STRIPS],
     band: Band,
     inputs: [&[f32]; INPUTS],
+    mut before: impl FnMut(Band),
 ) -> [Found<Sixteen<S>, PARTS, TOTALS>; STRIPS]
 where
     S: Simd,
@@ -488,11 +525,8 @@ where
         || {
             let nothing = Found::nothing(simd);
             let mut mergers = [Merger::<Sixteen<S>, PARTS, TOTALS, DEPTH>::new(nothing); STRIPS];
-            let far = are_far(inputs) && band.stride == band.channels;
             for tile in band.tiles(BLOCK_ROWS) {
-                if far {
-                    touch(inputs, tile.start, tile.rows * tile.stride);
-                }
+                before(tile);
                 let strips = tile.strips();
                 for ((merger, statistic), strip) in mergers.iter_mut().zip(statistics).zip(strips) {
                     merger.push::<T, INPUTS>(find_apart(simd, *statistic, strip, inputs));

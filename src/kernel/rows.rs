@@ -336,21 +336,23 @@ impl<S: Simd> Block<S> for RowBlock {
         );
         let elements = Elements::of(inputs, T::ALONG, *self);
         if self.len < 4 * LANES {
-            return sum_lanes::<S, P, SUMS>(elements.short_chains(simd, terms, parameters));
+            let chains = elements.short_chains(simd, terms, parameters);
+            return fold_sums::<S, P, SUMS>(add_chains(chains));
         }
-        let chains =
-            sum_chains!(S, zero, SUMS, first => elements.chains(simd, terms, parameters, first));
-        sum_lanes::<S, P, SUMS>(chains)
+        let blank = parameters.first().copied().unwrap_or(zero);
+        let sums =
+            sum_chains!(S, blank, SUMS, first => elements.chains(simd, terms, parameters, first));
+        fold_sums::<S, P, SUMS>(sums)
     }
 }
 
-/// The sums of all lanes of all chains.
+/// The sums of all lanes.
 #[inline(always)]
-pub(crate) fn sum_lanes<S: Simd, P: Precision, const SUMS: usize>(
-    chains: [[P::Lanes<S>; SUMS]; 4],
+pub(crate) fn fold_sums<S: Simd, P: Precision, const SUMS: usize>(
+    sums: [P::Lanes<S>; SUMS],
 ) -> [P::Of<One>; SUMS] {
     each(
-        add_chains(chains),
+        sums,
         P::of_one(P::Scalar::ZERO),
         #[inline(always)]
         |sum| P::of_one(sum.fold()),

@@ -80,6 +80,12 @@ impl Reductions {
         Self { first: Segments::one(0, group), step: group, count, parameters }
     }
 
+    /// Some of them.
+    #[inline(always)]
+    pub(crate) const fn part(self, first: usize, count: usize) -> Self {
+        Self { first: self.first.moved(first.wrapping_mul(self.step)), count, ..self }
+    }
+
     /// Where each is.
     #[inline(always)]
     pub(crate) fn sets(self) -> impl Fn(usize) -> Set {

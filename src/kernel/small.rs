@@ -265,7 +265,7 @@ pub(crate) fn backward<S: Simd>(
 pub(crate) fn backward_rows<S: Simd>(
     simd: S,
     rows: Reductions,
-    mut pass: Pass<'_>,
+    pass: &mut Pass<'_>,
     known: KnownRows<'_>,
 ) {
     let (mode, set_of) = (known.mode(), rows.sets());
@@ -279,7 +279,7 @@ pub(crate) fn backward_rows<S: Simd>(
             None => reduce(simd, sums, set, [pass.dy, pass.x]),
         };
         let gradients = Gradients::<One>::new(mode, &found, channel);
-        write(&mut pass, (set, known.gamma), mode, (&gradients, channel));
+        write(pass, (set, known.gamma), mode, (&gradients, channel));
     }
 }
 
