@@ -86,6 +86,22 @@ fn bands_of_every_width() {
     check_channels(columns(16_321, 257), 1);
 }
 
+/// Rows whose dx, dγ and dβ are computed block by block, since the second-level cache does not hold them
+/// all: few and many, of one vector and of the longest, and one block more than the sums have room for.
+#[test]
+fn rows_in_one_sweep() {
+    let rows = [(300, 1000), (129, 1024), (2000, 67), (8200, 16), (16_320, 9), (16_321, 9)];
+    for (turn, (rows, len)) in rows.into_iter().enumerate() {
+        for kind in [Kind::Mean(3.0), Kind::SomeConstants(3e19)] {
+            let layout = columns(rows, len);
+            let layer = case::<row_norm::LayerBackward>(layout, turn);
+            check::<row_norm::LayerBackward>(&layer, &how(kind, turn), turn);
+            let rms = case::<row_norm::RmsBackward>(layout, turn);
+            check::<row_norm::RmsBackward>(&rms, &how(kind, turn), turn);
+        }
+    }
+}
+
 /// Tensors of more than 8 MiB, which are read in another order: they come from memory.
 #[test]
 fn tensors_from_memory() {
