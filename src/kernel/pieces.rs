@@ -4,7 +4,7 @@
 
 use super::block::{Block, Terms, add, each, sum_chains};
 use super::columns::Band;
-use super::lanes::{LANES, Lanes, One, Precision, Real as _, Sixteen, load_lanes};
+use super::lanes::{LANES, Lanes, One, Precision, Real as _, Sixteen};
 use super::reduce::{Found, Merger, find_apart, reduce_tile};
 use super::rows::{Abreast, Segments, Shifted, add_quads, fold_sums, part};
 use super::sets::Tile;
@@ -120,16 +120,19 @@ impl<const EACH: usize> Pieces<EACH> {
             return chains;
         }
         let mut left = self.segments;
-        while left.count >= Self::ROWS {
+        'quads: while left.count >= Self::ROWS {
             for (side, chain) in chains.iter_mut().enumerate() {
                 let vectors = left.load::<S, V, INPUTS, EACH>(simd, inputs, first + side);
+                // All are there. To leave the loop costs less than a zero in the place of one.
+                let Some(vectors) = vectors else { break 'quads };
                 *chain = add(*chain, terms.of(vectors, parameters));
             }
             left = left.without(Self::ROWS);
         }
         for (side, chain) in chains.iter_mut().enumerate() {
-            if (first + side) * Self::ROWS / 4 < left.count {
-                let vectors = left.load::<S, V, INPUTS, EACH>(simd, inputs, first + side);
+            if (first + side) * Self::ROWS / 4 < left.count
+                && let Some(vectors) = left.load::<S, V, INPUTS, EACH>(simd, inputs, first + side)
+            {
                 *chain = add(*chain, terms.of(vectors, parameters));
             }
         }
@@ -145,15 +148,14 @@ impl Segments {
         simd: S,
         inputs: [&[f32]; INPUTS],
         i: usize,
-    ) -> [V; INPUTS] {
+    ) -> Option<[V; INPUTS]> {
         let row = i * Pieces::<EACH>::ROWS / 4;
         let start = self.start + row * self.stride + (i - row * EACH) * LANES;
-        each(
-            inputs,
-            V::filled(simd, V::Scalar::ZERO),
-            #[inline(always)]
-            |x| load_lanes(simd, x, start),
-        )
+        let mut vectors = [V::filled(simd, V::Scalar::ZERO); INPUTS];
+        for (vector, x) in vectors.iter_mut().zip(inputs) {
+            *vector = V::load(simd, x.get(start..)?.first_chunk()?);
+        }
+        Some(vectors)
     }
 }
 
