@@ -251,18 +251,19 @@ pub(crate) fn add_quads<
     chains: &mut [[V; SUMS]; SIDE],
 ) {
     let zero = V::filled(simd, V::Scalar::ZERO);
-    let mut rests = each(
+    let all = each(
         groups,
         [].as_slice(),
         #[inline(always)]
-        |groups: &[_]| groups.get(first..).unwrap_or(&[]),
+        |groups: &[[f32; LANES]]| groups.as_chunks::<4>().0,
     );
-    'quads: loop {
+    let count = all.iter().fold(usize::MAX, |count, quads| count.min(quads.len()));
+    'quads: for i in 0..count {
         let mut quads = [&[[0.0; LANES]; SIDE]; INPUTS];
-        for (quad, rest) in quads.iter_mut().zip(&mut rests) {
-            let Some(next) = rest.first_chunk::<SIDE>() else { break 'quads };
-            *quad = next;
-            *rest = rest.get(4..).unwrap_or(&[]);
+        for (slot, quads) in quads.iter_mut().zip(all) {
+            let quad = quads.get(i).and_then(|quad| quad.get(first..)?.first_chunk());
+            let Some(quad) = quad else { break 'quads };
+            *slot = quad;
         }
         for (side, chain) in chains.iter_mut().enumerate() {
             let vectors = each(
