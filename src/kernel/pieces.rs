@@ -120,42 +120,74 @@ impl<const EACH: usize> Pieces<EACH> {
             return chains;
         }
         let mut left = self.segments;
+        // Groups that lie side by side: whether they are there is asked once.
+        let together = SIDE.min(EACH).max(1);
         'quads: while left.count >= Self::ROWS {
-            for (side, chain) in chains.iter_mut().enumerate() {
-                let vectors = left.load::<S, V, INPUTS, EACH>(simd, inputs, first + side);
+            for (i, chains) in chains.chunks_mut(together).enumerate() {
+                let groups =
+                    left.side_by_side::<INPUTS, EACH>(inputs, first + i * together, together);
                 // All are there. To leave the loop costs less than a zero in the place of one.
-                let Some(vectors) = vectors else { break 'quads };
-                *chain = add(*chain, terms.of(vectors, parameters));
+                let Some(groups) = groups else { break 'quads };
+                add_each(simd, terms, groups, parameters, chains);
             }
             left = left.without(Self::ROWS);
         }
-        for (side, chain) in chains.iter_mut().enumerate() {
+        for (side, chain) in chains.chunks_mut(1).enumerate() {
             if (first + side) * Self::ROWS / 4 < left.count
-                && let Some(vectors) = left.load::<S, V, INPUTS, EACH>(simd, inputs, first + side)
+                && let Some(groups) = left.side_by_side::<INPUTS, EACH>(inputs, first + side, 1)
             {
-                *chain = add(*chain, terms.of(vectors, parameters));
+                add_each(simd, terms, groups, parameters, chain);
             }
         }
         chains
     }
 }
 
+/// Adds a group of each input to each of some chains.
+#[inline(always)]
+fn add_each<
+    S: Simd,
+    V: Lanes<S>,
+    T: Terms<INPUTS, PARAMETERS, SUMS>,
+    const INPUTS: usize,
+    const PARAMETERS: usize,
+    const SUMS: usize,
+>(
+    simd: S,
+    terms: T,
+    groups: [&[[f32; LANES]]; INPUTS],
+    parameters: [V; PARAMETERS],
+    chains: &mut [[V; SUMS]],
+) {
+    let zero = V::filled(simd, V::Scalar::ZERO);
+    for (i, chain) in chains.iter_mut().enumerate() {
+        let vectors = each(
+            groups,
+            zero,
+            #[inline(always)]
+            |groups: &[[f32; LANES]]| groups.get(i).map_or(zero, |group| V::load(simd, group)),
+        );
+        *chain = add(*chain, terms.of(vectors, parameters));
+    }
+}
+
 impl Segments {
-    /// A group of each input: the first few segments have `EACH`, and it is number `i` among theirs.
+    /// Some groups of each input, side by side: the first few segments have `EACH`, and the first of these is
+    /// number `i` among theirs.
     #[inline(always)]
-    fn load<S: Simd, V: Lanes<S>, const INPUTS: usize, const EACH: usize>(
+    fn side_by_side<'a, const INPUTS: usize, const EACH: usize>(
         self,
-        simd: S,
-        inputs: [&[f32]; INPUTS],
+        inputs: [&'a [f32]; INPUTS],
         i: usize,
-    ) -> Option<[V; INPUTS]> {
+        count: usize,
+    ) -> Option<[&'a [[f32; LANES]]; INPUTS]> {
         let row = i * Pieces::<EACH>::ROWS / 4;
         let start = self.start + row * self.stride + (i - row * EACH) * LANES;
-        let mut vectors = [V::filled(simd, V::Scalar::ZERO); INPUTS];
-        for (vector, x) in vectors.iter_mut().zip(inputs) {
-            *vector = V::load(simd, x.get(start..)?.first_chunk()?);
+        let mut groups = [[].as_slice(); INPUTS];
+        for (groups, x) in groups.iter_mut().zip(inputs) {
+            *groups = x.get(start..)?.get(..count * LANES)?.as_chunks().0;
         }
-        Some(vectors)
+        Some(groups)
     }
 }
 
