@@ -175,12 +175,12 @@ impl Segments {
     /// Some groups of each input, side by side: the first few segments have `EACH`, and the first of these is
     /// number `i` among theirs.
     #[inline(always)]
-    fn side_by_side<'a, const INPUTS: usize, const EACH: usize>(
+    fn side_by_side<const INPUTS: usize, const EACH: usize>(
         self,
-        inputs: [&'a [f32]; INPUTS],
+        inputs: [&[f32]; INPUTS],
         i: usize,
         count: usize,
-    ) -> Option<[&'a [[f32; LANES]]; INPUTS]> {
+    ) -> Option<[&[[f32; LANES]]; INPUTS]> {
         let row = i * Pieces::<EACH>::ROWS / 4;
         let start = self.start + row * self.stride + (i - row * EACH) * LANES;
         let mut groups = [[].as_slice(); INPUTS];
