@@ -31,7 +31,7 @@ use core::marker::PhantomData;
 ///
 /// Same bits on every target: docs/NUMERICS.md. Within 4 ulp of max(|y|, |γ| + |β|) on ordinary
 /// data, as [`BatchNorm`](crate::BatchNorm) is; with spatial = 1, where γ cannot be joined with the
-/// deviation, a few outputs in a million reach 4.5. Zero variance with eps = 0 gives β. The two
+/// deviation, as [`LayerNorm`](crate::LayerNorm) is. Zero variance with eps = 0 gives β. The two
 /// memory orders add up in different orders, so their results differ in the last bits. As there, the
 /// product to which β is added is infinite beyond the largest f32, and the output with it.
 ///

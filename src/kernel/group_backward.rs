@@ -164,21 +164,32 @@ impl Run {
         strips: &[Lanes<S>; STRIPS],
         totals: &Totals,
     ) {
-        let [first, ..] = strips;
-        let mut gradients = [StripGradient::nothing(simd, *first); STRIPS];
-        for ((slot, lanes), i) in gradients.iter_mut().zip(strips).zip(self.strips()) {
-            let count = self.samples.group_channels.wrapping_mul(self.samples.rows);
-            let found = totals.found(simd, (i, self.lanes(i)), count);
-            let gradients = Gradients::new(Mode::Weighted, &found, *lanes);
-            *slot = StripGradient { gradients, channel: *lanes };
-        }
         if self.samples.planes {
-            for (strip, i) in gradients.iter().zip(self.strips()) {
-                write_tile(simd, pass, (Mode::Weighted, None), &self.tile(i), strip);
+            for (lanes, i) in strips.iter().zip(self.strips()) {
+                let strip = self.gradient(simd, (i, *lanes), totals);
+                write_tile(simd, pass, (Mode::Weighted, None), &self.tile(i), &strip);
             }
         } else {
+            let [first, ..] = strips;
+            let mut gradients = [StripGradient::nothing(simd, *first); STRIPS];
+            for ((slot, lanes), i) in gradients.iter_mut().zip(strips).zip(self.strips()) {
+                *slot = self.gradient(simd, (i, *lanes), totals);
+            }
             write_band(simd, pass, Mode::Weighted, self.band(), &gradients);
         }
+    }
+
+    /// What dx of a strip is made of.
+    #[inline(always)]
+    fn gradient<S: Simd>(
+        &self,
+        simd: S,
+        (strip, lanes): (usize, Lanes<S>),
+        totals: &Totals,
+    ) -> StripGradient<S> {
+        let count = self.samples.group_channels.wrapping_mul(self.samples.rows);
+        let found = totals.found(simd, (strip, self.lanes(strip)), count);
+        StripGradient { gradients: Gradients::new(Mode::Weighted, &found, lanes), channel: lanes }
     }
 }
 
@@ -191,12 +202,13 @@ struct Totals {
 }
 
 impl Totals {
-    /// Those of each channel alone.
+    /// Those of each channel of a run alone.
     #[inline(always)]
-    fn of_channels<S: Simd>(found: &BandSums<S>, strips: &[Lanes<S>; STRIPS]) -> Self {
+    fn of_channels<S: Simd>(run: &Run, found: &BandSums<S>, strips: &[Lanes<S>; STRIPS]) -> Self {
         let mut all = Self { sums: [[0.0; 3]; CHANNELS], rescued: 0 };
         let slots = all.sums.as_chunks_mut::<LANES>().0.iter_mut();
-        for (i, (slots, (found, lanes))) in slots.zip(found.iter().zip(strips)).enumerate() {
+        let strips = found.iter().zip(strips).zip(run.strips());
+        for (slots, ((found, lanes), i)) in slots.zip(strips) {
             let [dy, dy_x, x] = found.totals;
             let gamma = Sixteen::widen(lanes.gamma);
             let (dy, dy_x, x) = ((dy * gamma).values(), (dy_x * gamma).values(), x.values());
@@ -221,23 +233,23 @@ impl Totals {
     /// Gives `channels` neighbours from `first` on what their group came to.
     #[inline(always)]
     fn spread(&mut self, first: usize, channels: usize, (sums, rescued): (Sums, bool)) {
-        for (i, slot) in self.sums.iter_mut().enumerate().skip(first).take(channels) {
+        for slot in self.sums.iter_mut().skip(first).take(channels) {
             *slot = sums;
-            self.rescued = self.rescued & !(1 << i) | u64::from(rescued) << i;
         }
+        let these = (u64::MAX >> CHANNELS.wrapping_sub(channels)) << first;
+        self.rescued = if rescued { self.rescued | these } else { self.rescued & !these };
     }
 
-    /// Each group's sums, for all of its channels.
+    /// Gives all channels what their group came to.
     #[inline(always)]
-    fn grouped(mut self, count: usize, group_channels: usize) -> Self {
+    fn group(&mut self, count: usize, group_channels: usize) {
         if group_channels == 1 {
-            return self;
+            return;
         }
         for first in (0..count).step_by(group_channels.max(1)) {
             let group = self.merged(first, group_channels);
             self.spread(first, group_channels, group);
         }
-        self
     }
 
     /// As reductions of `count` elements, a strip of them of which `live` are there.
@@ -354,11 +366,11 @@ fn sum_samples<S: Simd, const DEPTH: usize>(
                 let strips = known.strips(simd, &run.samples, (sample, run.channel, run.count));
                 let found = run.sums(simd, [pass.dy, pass.x], &strips);
                 if pass.dx.is_some() {
-                    let totals = Totals::of_channels(&found, &strips);
-                    let totals = totals.grouped(run.count, run.samples.group_channels);
+                    let mut totals = Totals::of_channels(&run, &found, &strips);
+                    totals.group(run.count, run.samples.group_channels);
                     run.write(simd, pass, &strips, &totals);
                 }
-                for (tree, found) in trees.iter_mut().zip(&found) {
+                for ((tree, found), _) in trees.iter_mut().zip(&found).zip(run.strips()) {
                     let [dy, dy_x, _] = found.totals;
                     tree.push(
                         [dy, dy_x],
@@ -397,7 +409,7 @@ fn write_wide_group<S: Simd>(simd: S, run: Run, pass: &mut Pass<'_>, known: Know
                     let strips =
                         known.strips(simd, &run.samples, (sample, band.channel, band.count));
                     let found = band.sums(simd, [pass.dy, pass.x], &strips);
-                    let mut totals = Totals::of_channels(&found, &strips);
+                    let mut totals = Totals::of_channels(&band, &found, &strips);
                     let (sums, any) = totals.merged(0, band.count);
                     tree.push(sums, add);
                     rescued |= any;
