@@ -74,11 +74,11 @@ pub(crate) fn run(
     if rows.is_empty() {
         return slots.zero();
     }
-    let both = dx.is_some() && slots.are_wanted();
+    let wanted = slots.are_wanted();
     let (matrix, rows, mut pass) = (rows.matrix(), rows.reductions(), Pass { dy, x, dx });
     let mut record = |gradients: &ParameterGradients| slots.write(gradients);
     // One dispatch for each: in one, the frames of all would lie on the stack together.
-    if both {
+    if pass.dx.is_some() && wanted {
         let tensors = (rows, matrix, &mut pass);
         if dispatch!(backend, simd => in_one_sweep(simd, tensors, known, &mut record)) {
             return;
@@ -87,9 +87,8 @@ pub(crate) fn run(
     if pass.dx.is_some() {
         dispatch!(backend, simd => input(simd, rows, &mut pass, known));
     }
-    if slots.are_wanted() {
-        let record = |gradients: &ParameterGradients| slots.write(gradients);
-        dispatch!(backend, simd => parameters(simd, matrix, [dy, x], known, record));
+    if wanted {
+        dispatch!(backend, simd => parameters(simd, matrix, [dy, x], known, &mut record));
     }
 }
 
