@@ -1,7 +1,7 @@
 //! Edges that only one operation has.
 
 use evenkeel::{
-    Affine, BatchNorm, Constant, Dropout, Given, Gradients, Keep, Key, Moments, Running,
+    Affine, Backend, BatchNorm, Constant, Dropout, Given, Gradients, Keep, Key, Moments, Running,
     RunningVariance, Saved, Scaling, Standardize, Statistics, Weight, apart, in_place,
 };
 use ops::Source;
@@ -205,6 +205,23 @@ fn no_variance_at_inference_gives_beta() {
 /// Values that no multiplication may touch.
 const ODD: [f32; 8] =
     [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, 1e-45, -1.175_494_2e-38, 1.5];
+
+/// A mean between two numbers of f32, and a factor with which what lies between is beyond the largest: y is
+/// infinite, and not infinity minus infinity.
+#[test]
+fn a_mean_between_two_numbers_at_a_large_factor() {
+    let near = 1e20_f32;
+    let next = f32::from_bits(near.to_bits() + 1);
+    let mean = 0.75 * f64::from(near) + 0.25 * f64::from(next);
+    let moments = [Moments::from_parts(9, mean, 0.0)];
+    for backend in Backend::available() {
+        let norm = BatchNorm::new(layout(Shape::dense(2, 1))).eps(1e-70).backend(backend);
+        let mut y = canary(2);
+        norm.infer(apart(&[near, next], &mut y), Affine::NONE, Given::Population(&moments))
+            .expect("a correct call");
+        assert_eq!(y, [f32::NEG_INFINITY, f32::INFINITY], "{backend}");
+    }
+}
 
 fn odd_values(len: usize) -> Vec<f32> {
     ODD.iter().copied().cycle().take(len).collect()
