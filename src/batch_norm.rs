@@ -44,8 +44,8 @@ pub use fold::Weight;
 ///
 /// Same bits on every target: docs/NUMERICS.md. Within 4 ulp of max(|y|, |γ| + |β|) on ordinary data
 /// of 64 values a channel or more (where γ and β cancel, about one output in five million is above; with
-/// fewer values, one in a million, none above 8), within 8 for mean/deviation up to 1e6 and magnitudes from 1e-20 to 1e38. The variance is the
-/// biased one; eps stands inside the root. Zero variance with eps = 0 gives β. A channel with a NaN
+/// fewer values, one in a million, none above 8), within 8 for mean/deviation up to 1e6 and magnitudes
+/// from 1e-20 to 1e38. The variance is the biased one; eps stands inside the root. Zero variance with eps = 0 gives β. A channel with a NaN
 /// or an infinity becomes NaN; others are not touched by it. One value a channel (n = 1) is
 /// allowed: the output is β, the running mean is updated and the running variance stays.
 ///

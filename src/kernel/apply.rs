@@ -326,8 +326,8 @@ pub(crate) fn apply_strips<S: Simd, const STRIPS: usize>(
     let mut wide = false;
     for (i, ((hi, factor), offset)) in slots.enumerate().take(band.channels.div_ceil(LANES)) {
         let strip = strip(i);
-        let Centred { constants, factor: by, offset: and } = strip.centred;
-        (*hi, *factor, *offset) = (constants.hi, by, and);
+        let centred = &strip.centred;
+        (*hi, *factor, *offset) = (centred.constants.hi, centred.factor, centred.offset);
         wide |= strip.is_wide();
     }
     if wide {

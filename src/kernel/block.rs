@@ -130,11 +130,11 @@ pub(crate) const fn chains_at_once<S: Simd>(sums: usize) -> usize {
 
 /// The sums of a block, from an expression that sums some neighbouring chains, `$first` being the number of
 /// the first, for as many of the four at a time as are summed side by side. (How many it sums follows from
-/// where its value goes.) `$blank` only fills the memory; with a constant, the compiler would call another
-/// function for that, once a block.
+/// where its value goes.) The memory is filled with a parameter, if there is one: with a constant, the compiler
+/// would call another function for that, once a block.
 macro_rules! sum_chains {
-    ($simd:ty, $blank:expr, $sums:expr, $first:ident => $chains:expr) => {{
-        let mut chains = [[$blank; $sums]; 4];
+    ($simd:ty, $parameters:expr, $zero:expr, $sums:expr, $first:ident => $chains:expr) => {{
+        let mut chains = [[$parameters.first().copied().unwrap_or($zero); $sums]; 4];
         match $crate::kernel::block::chains_at_once::<$simd>($sums) {
             4 => {
                 let $first = 0;

@@ -286,8 +286,7 @@ impl<S: Simd> Block<S> for Strip {
             #[inline(always)]
             |values| P::lanes(values),
         );
-        let blank = parameters.first().copied().unwrap_or(zero);
-        let sums = sum_chains!(S, blank, SUMS, first => {
+        let sums = sum_chains!(S, parameters, zero, SUMS, first => {
             self.chains(simd, terms, inputs, parameters, first)
         });
         each(

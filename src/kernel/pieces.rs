@@ -237,8 +237,7 @@ impl<S: Simd, const EACH: usize> Block<S> for Pieces<EACH> {
             #[inline(always)]
             |value| P::Lanes::<S>::filled(simd, P::one(value)),
         );
-        let blank = parameters.first().copied().unwrap_or(zero);
-        fold_sums::<S, P, SUMS>(sum_chains!(S, blank, SUMS, first => {
+        fold_sums::<S, P, SUMS>(sum_chains!(S, parameters, zero, SUMS, first => {
             self.chains(simd, terms, inputs, parameters, first)
         }))
     }

@@ -448,7 +448,7 @@ where
     T: Statistic<Sixteen<S>, INPUTS, PARTS, TOTALS>,
 {
     let far = are_far(inputs) && band.stride == band.channels;
-    let touch = |tile: Band| {
+    let before = |tile: Band| {
         if far {
             touch(inputs, tile.start, tile.rows * tile.stride);
         }
@@ -461,47 +461,23 @@ where
         results
     } else if STRIPS == MANY_STRIPS {
         merge_band::<S, T, STRIPS, INPUTS, PARTS, TOTALS, MANY_LEVELS>(
-            simd, statistics, band, inputs, touch,
+            simd, statistics, band, inputs, before,
         )
     } else if STRIPS > MANY_STRIPS || band.rows <= BLOCK_ROWS * FEW_BLOCKS {
         merge_band::<S, T, STRIPS, INPUTS, PARTS, TOTALS, FEW_LEVELS>(
-            simd, statistics, band, inputs, touch,
+            simd, statistics, band, inputs, before,
         )
     } else {
         merge_band::<S, T, STRIPS, INPUTS, PARTS, TOTALS, BLOCK_LEVELS>(
-            simd, statistics, band, inputs, touch,
+            simd, statistics, band, inputs, before,
         )
     }
 }
 
-/// Reduces a band of at most [`FEW_BLOCKS`] blocks of rows, of which each is handed to `before` first.
-#[inline(always)]
-pub(crate) fn reduce_band_after<
-    S,
-    T,
-    const STRIPS: usize,
-    const INPUTS: usize,
-    const PARTS: usize,
-    const TOTALS: usize,
->(
-    simd: S,
-    statistics: &[T; STRIPS],
-    band: Band,
-    inputs: [&[f32]; INPUTS],
-    before: impl FnMut(Band),
-) -> [Found<Sixteen<S>, PARTS, TOTALS>; STRIPS]
-where
-    S: Simd,
-    T: Statistic<Sixteen<S>, INPUTS, PARTS, TOTALS>,
-{
-    merge_band::<S, T, STRIPS, INPUTS, PARTS, TOTALS, FEW_LEVELS>(
-        simd, statistics, band, inputs, before,
-    )
-}
-
-/// Out of line, so that all operations share one copy of it. Each block of rows is handed to `before` first.
+/// Reduces a band of more than one block of rows, as many as trees of `DEPTH` levels hold; each is handed to
+/// `before` first. Out of line, so that all operations share one copy of it.
 #[inline(never)]
-fn merge_band<
+pub(crate) fn merge_band<
     S,
     T,
     const STRIPS: usize,

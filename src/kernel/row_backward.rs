@@ -10,12 +10,12 @@ use super::backward::{ParameterGradients, Pass, StripGradient, tile_sums, write_
 use super::columns::{ALL_STRIPS, BLOCK_ROWS, Band, MOST_STRIPS, with_strips};
 use super::gradient::{Channel, Gradients, Mode};
 use super::lanes::{LANES, Lanes as _, One, Sixteen, load_lanes};
-use super::reduce::{Found, are_far, reduce_band, reduce_band_after};
+use super::reduce::{Found, are_far, merge_band, reduce_band};
 use super::sets::Reductions;
 use super::small;
 use super::statistic::Statistic;
 use super::statistic::gradient::ParameterSums;
-use super::tree::FEW_BLOCKS;
+use super::tree::{FEW_BLOCKS, FEW_LEVELS};
 use crate::backend::{Target, dispatch};
 use crate::io::get;
 use crate::{Backend, Gradients as Outputs, Rows};
@@ -127,7 +127,7 @@ fn sweep<S: Target, const INPUTS: usize>(
 ) where
     ParameterSums: Statistic<Sixteen<S>, INPUTS, 2, 2>,
 {
-    let found = reduce_band_after(
+    let found = merge_band::<S, _, ALL_STRIPS, INPUTS, 2, 2, FEW_LEVELS>(
         simd,
         &[ParameterSums; ALL_STRIPS],
         matrix,

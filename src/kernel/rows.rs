@@ -340,9 +340,7 @@ impl<S: Simd> Block<S> for RowBlock {
             let chains = elements.short_chains(simd, terms, parameters);
             return fold_sums::<S, P, SUMS>(add_chains(chains));
         }
-        let blank = parameters.first().copied().unwrap_or(zero);
-        let sums =
-            sum_chains!(S, blank, SUMS, first => elements.chains(simd, terms, parameters, first));
+        let sums = sum_chains!(S, parameters, zero, SUMS, first => elements.chains(simd, terms, parameters, first));
         fold_sums::<S, P, SUMS>(sums)
     }
 }

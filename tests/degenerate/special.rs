@@ -202,10 +202,6 @@ fn no_variance_at_inference_gives_beta() {
     }
 }
 
-/// Values that no multiplication may touch.
-const ODD: [f32; 8] =
-    [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, 1e-45, -1.175_494_2e-38, 1.5];
-
 /// A mean between two numbers of f32, and a factor with which what lies between is beyond the largest: y is
 /// infinite, and not infinity minus infinity.
 #[test]
@@ -222,6 +218,10 @@ fn a_mean_between_two_numbers_at_a_large_factor() {
         assert_eq!(y, [f32::NEG_INFINITY, f32::INFINITY], "{backend}");
     }
 }
+
+/// Values that no multiplication may touch.
+const ODD: [f32; 8] =
+    [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, 1e-45, -1.175_494_2e-38, 1.5];
 
 fn odd_values(len: usize) -> Vec<f32> {
     ODD.iter().copied().cycle().take(len).collect()
